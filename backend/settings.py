@@ -1,0 +1,64 @@
+"""The environment, read once. Every variable is listed in the README; a test holds the two together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from backend.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are and what this server allows."""
+
+    home: Path
+    starter: Path
+    host: str = "127.0.0.1"
+    port: int = 7860
+    share: bool = False
+    memory_limit: float = 0.0  # GB of address space for the engine and for each run; 0 is no limit
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # what children inherit; holds secrets
+
+    @property
+    def public(self) -> bool:
+        """Whether strangers can reach this server: then paths of this machine and its own sign-in are not lent."""
+        return self.share or "SPACE_ID" in self.env or self.host not in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def child_env(self) -> Mapping[str, str]:
+        """What the engine and the runs inherit."""
+        return {**self.env, "ATELIER_HOME": str(self.home), "ATELIER_STARTER": str(self.starter)}
+
+    @classmethod
+    def read(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Raises BadInput naming the variable and its value."""
+        env = dict(os.environ if env is None else env)
+        on_space = "SPACE_ID" in env
+        volume = Path("/data")
+        home = env.get("ATELIER_HOME") or (
+            str(volume / "atelier") if on_space and os.access(volume, os.W_OK) else ".atelier"
+        )
+        cache = Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return cls(
+            home=Path(home).expanduser().absolute(),
+            starter=Path(env.get("ATELIER_STARTER") or cache / "atelier" / "starter").expanduser().absolute(),
+            host=env.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1"),
+            port=int(_number(env, "GRADIO_SERVER_PORT", _number(env, "PORT", 7860))),
+            share=env.get("GRADIO_SHARE", "").lower() in ("1", "true", "yes"),
+            memory_limit=_number(env, "ATELIER_MEMORY_LIMIT", 0),
+            env=env,
+        )
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise BadInput(f"{name} is {text!r}; it must be a number, 0 or more.", f"Unset {name} or set it to a number.")
+    return value

@@ -1,0 +1,1 @@
+"""Recipes that take no time to load, for tests of the targets."""
