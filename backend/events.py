@@ -68,11 +68,14 @@ class Progressed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Produced(Event):
-    """An artifact. `kind` is adapter, checkpoint, samples, script …; `path` is relative to the run's folder."""
+    """An artifact. `kind` is adapter, checkpoint, samples …; `file` is a file or folder in the run's folder.
+
+    It is not named `path`: Gradio's client takes any object with a `path` for a file to download.
+    """
 
     kind: str = ""
     name: str = ""
-    path: str = ""
+    file: str = ""
     step: int = 0
     data: dict[str, Any] = field(default_factory=dict)
 

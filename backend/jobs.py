@@ -79,9 +79,9 @@ class Status:
                 self.metrics.update(event.values)
             case ev.Progressed():
                 self.done, self.total, self.unit, self.eta = event.done, event.total, event.unit, event.eta
-            case ev.Produced() if event.path:
-                row = {"kind": event.kind, "name": event.name, "path": event.path, "step": event.step}
-                self.artifacts = [a for a in self.artifacts if (a["kind"], a["path"]) != (event.kind, event.path)]
+            case ev.Produced() if event.file:
+                row = {"kind": event.kind, "name": event.name, "file": event.file, "step": event.step}
+                self.artifacts = [a for a in self.artifacts if (a["kind"], a["file"]) != (event.kind, event.file)]
                 self.artifacts.append(row)
             case ev.Failed():
                 self.last, self.ended = "Failed", event.at

@@ -2,8 +2,8 @@
 
     python -m backend.starter.convert model.gguf folder
 
-A GGUF does not carry everything: here the tokenizer gets back its splitting of numbers into single digits (the
-model has only ever seen them so) and its length, and the config the exact epsilon.
+Not everything comes through a GGUF: here the tokenizer gets back its length and its first step, which cuts digits
+off before spaces are joined (without it, spaces before a number become other tokens), and the config its epsilon.
 """
 
 from __future__ import annotations

@@ -250,7 +250,7 @@ def _convert(gguf: Path, target: Path) -> None:
         return
     if child.returncode == -9 or "MemoryError" in child.stderr or "can't allocate memory" in child.stderr:
         raise NoRoom(
-            "Memory ran out while the starter model was converted; it takes about 1.5 GB.",
+            "Memory ran out while the starter model was converted; it takes about 1 GB.",
             "Stop other programs or raise the memory limit, then try again.",
         )
     if "No space left" in child.stderr:

@@ -10,7 +10,7 @@ ALL = [
     ev.Logged(level="warning", text="slow"),
     ev.Measured(step=1, values={"loss": 0.5}),
     ev.Progressed(done=1, total=9, eta=2.5),
-    ev.Produced(kind="adapter", name="adapter", path="adapter", step=9, data={"rows": [1]}),
+    ev.Produced(kind="adapter", name="adapter", file="adapter", step=9, data={"rows": [1]}),
     ev.Paused(step=4, reason="stopped and saved"),
     ev.Failed(code="no_room", message="m", hint="h"),
     ev.Cancelled(reason="r"),

@@ -1,4 +1,7 @@
+import json
+
 import pytest
+from gradio_client.utils import is_file_obj
 
 from backend import events as ev
 from backend.jobs import fold
@@ -32,9 +35,9 @@ def test_fold_takes_everything_in():
             ev.Measured(step=2, values={"loss": 2.0}),
             ev.Measured(step=3, values={"loss": 1.0, "grad_norm": 0.1}),
             ev.Progressed(done=3, total=6, eta=4),
-            ev.Produced(kind="adapter", path="adapter", step=2),
+            ev.Produced(kind="adapter", file="adapter", step=2),
             ev.Produced(kind="samples", step=3, data={"rows": []}),
-            ev.Produced(kind="adapter", path="adapter", step=3),
+            ev.Produced(kind="adapter", file="adapter", step=3),
             ev.Failed(at=20, code="c", message="m", hint="h"),
         ]
     )
@@ -50,3 +53,10 @@ def test_a_new_start_forgets_the_old_end():
     assert status.error is None
     assert status.ended is None
     assert (status.started, status.step) == (1, 5)
+
+
+def test_no_artifact_looks_like_a_file_to_gradios_client():
+    """It would try to download it from the server, and fail."""
+    status = fold([ev.Produced(kind="adapter", name="adapter", file="adapter", step=2)])
+    assert not any(is_file_obj(row) for row in status.artifacts)
+    assert not is_file_obj(json.loads(ev.encode(ev.Produced(kind="adapter", file="adapter"))))

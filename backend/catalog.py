@@ -1,0 +1,243 @@
+"""The window on models and datasets: embedded, on disk, in the cache, on the Hub.
+
+Names a visitor may give:  a Hub id `owner/name` · `models/NAME` (a folder below the data folder) · `run/ID` (what
+that run of theirs made) · `upload/ID/NAME` · `sample/NAME` · and, on a server that only its owner reaches, a path.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backend.errors import BadInput, HubError, LabError, NotFound
+from backend.jobs import Run
+from backend.recipes.loading import hub_errors
+from backend.settings import Settings
+from backend.starter import MODEL_ID, SAMPLES
+from backend.store import Store
+
+_HUB_ID = re.compile(r"[\w.\-]{1,96}(/[\w.\-]{1,96})?")
+_QUIET = 60.0  # seconds the Hub is left alone after it did not answer
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing to choose. `source` is starter, disk, cache, run, upload, sample or hub."""
+
+    name: str
+    source: str
+    note: str = ""
+
+
+class Catalog:
+    """What `owner` can choose, and what a name stands for."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings = settings
+        self.store = store
+        self._hub_silent_until = 0.0
+        self._cached: tuple[float, list[Entry]] = (-_QUIET, [])
+
+    # -- models -------------------------------------------------------------------------------------------------
+
+    def models(self, query: str = "") -> list[Entry]:
+        """Chat models: the starter, folders, the cache, and with a `query` what the Hub finds."""
+        found = [Entry(MODEL_ID, "starter", "ready here")]
+        folder = self.settings.home / "models"
+        found += [Entry(f"models/{path.parent.name}", "disk") for path in sorted(folder.glob("*/config.json"))]
+        found += self._cache()
+        if query:
+            found = [entry for entry in found if query.lower() in entry.name.lower()]
+            found += self._search(query)
+        return list({entry.name: entry for entry in reversed(found)}.values())[::-1]
+
+    def model(self, name: str) -> str:
+        """What a process loads for `name`; checked as far as it can be without loading.
+
+        Raises NotFound, Gated, HubError, BadInput.
+        """
+        name = name.strip() or MODEL_ID
+        if name == MODEL_ID:
+            return name
+        if name.startswith("models/"):
+            return str(self._model_folder(self.settings.home / "models" / Path(name).name, name))
+        if name.startswith(("/", "~", ".")):
+            return str(self._model_folder(self._own_path(name), name))
+        if not _HUB_ID.fullmatch(name):
+            raise BadInput(
+                f"The model {name[:80]!r} is neither a Hub id nor a folder.",
+                f"Write it as owner/name, for example {MODEL_ID}.",
+                "model.invalid",
+            )
+        self._on_hub(name, "model")
+        return name
+
+    def adapter(self, name: str, owner: str) -> str:
+        """The folder of `run/ID`'s adapter, a checked path or a Hub id; '' stays ''."""
+        name = name.strip()
+        if not name:
+            return ""
+        run = self._run(name, owner)
+        if run is None:
+            if name.startswith(("/", "~", ".")):
+                return str(self._own_path(name))
+            if not _HUB_ID.fullmatch(name):
+                raise BadInput(
+                    f"The adapter {name[:80]!r} is not run/ID, a Hub id or a folder.", "Choose one from the list."
+                )
+            self._on_hub(name, "adapter")
+            return name
+        if not (run.folder / "adapter" / "adapter_config.json").exists():
+            raise NotFound(
+                f"Run {run.id} has no adapter yet.",
+                "Wait for its first saved one, or stop it with Save.",
+                "adapter.unknown",
+            )
+        return str(run.folder / "adapter")
+
+    def adapters(self, owner: str, model: str) -> list[Entry]:
+        """Adapters that the owner's runs made for `model`, newest first."""
+        return [
+            Entry(f"run/{run.id}", "run", f"{run.job.recipe} on {run.job.params.get('dataset', '')}")
+            for run in self.store.runs(owner, limit=200)
+            if run.job.params.get("model") == model and (run.folder / "adapter" / "adapter_config.json").exists()
+        ]
+
+    def base_of(self, adapter: str, owner: str) -> str:
+        """The model that `run/ID` was tuned from, '' when the name is not a run's."""
+        run = self._run(adapter, owner)
+        return str(run.job.params.get("model", "")) if run else ""
+
+    # -- datasets -----------------------------------------------------------------------------------------------
+
+    def datasets(self, owner: str) -> list[Entry]:
+        """Samples and the owner's uploads."""
+        samples = [Entry(name, "sample") for name in SAMPLES]
+        return samples + [Entry(name, "upload") for name in self.store.uploads(owner)]
+
+    def dataset(self, name: str, owner: str) -> str:
+        """What a process loads for `name`: a sample id, a file, or a Hub id."""
+        name = name.strip()
+        if name.startswith("upload/"):
+            return str(self.store.uploaded(name, owner))
+        if name.startswith("sample/"):
+            if name not in SAMPLES:
+                raise NotFound(
+                    f"There is no sample {name[:60]!r}.", f"Choose one of {', '.join(SAMPLES)}.", "data.unknown"
+                )
+            return name
+        if name.startswith(("/", "~", ".")):
+            path = self._own_path(name)
+            if not path.exists():
+                raise NotFound(
+                    f"There is no file {name[:120]!r}.", "Check the path or upload the file.", "data.unknown"
+                )
+            return str(path)
+        if not _HUB_ID.fullmatch(name):
+            raise BadInput(
+                f"The dataset {name[:80]!r} is neither a sample, an upload nor a Hub id.",
+                "Choose one from the list, upload a file, or write owner/name.",
+                "data.invalid",
+            )
+        self._on_hub(name, "dataset")
+        return name
+
+    # -- below --------------------------------------------------------------------------------------------------
+
+    def _run(self, name: str, owner: str) -> Run | None:
+        if not name.startswith("run/"):
+            return None
+        run = self.store.run(name.removeprefix("run/"))
+        if run.job.owner != owner:
+            raise NotFound(f"There is no run {run.id!r} of yours.", "Open it from the Runs list.", "run.unknown")
+        return run
+
+    def _own_path(self, name: str) -> Path:
+        if self.settings.public:
+            raise BadInput(
+                f"{name[:80]!r} is a path; on a shared server paths are not read.",
+                "Upload the file or use a Hub id.",
+                "path.refused",
+            )
+        return Path(name).expanduser().absolute()
+
+    def _model_folder(self, folder: Path, name: str) -> Path:
+        if not (folder / "config.json").exists():
+            raise NotFound(
+                f"{name[:120]!r} is not a model folder: it has no config.json.",
+                "Point to a folder saved with save_pretrained, or use a Hub id.",
+                "model.unknown",
+            )
+        try:
+            json.loads((folder / "config.json").read_text())["model_type"]
+        except (ValueError, KeyError, TypeError):
+            raise BadInput(
+                f"{name[:120]!r} has a config.json that transformers can't read.",
+                "Save the model again with save_pretrained.",
+                "model.invalid",
+            ) from None
+        return folder
+
+    def _cache(self) -> list[Entry]:
+        """Models in the Hugging Face cache that have safetensors; looked up at most twice a minute."""
+        from huggingface_hub import scan_cache_dir
+        from huggingface_hub.errors import CacheNotFound
+
+        at, entries = self._cached
+        if time.monotonic() - at > 30:
+            try:
+                repos = scan_cache_dir().repos
+            except CacheNotFound:
+                repos = frozenset()
+            entries = [
+                Entry(repo.repo_id, "cache", f"{repo.size_on_disk / 1e9:.1f} GB")
+                for repo in sorted(repos, key=lambda repo: -repo.last_accessed)
+                if repo.repo_type == "model"
+                and {"config.json"} <= (names := {f.file_name for rev in repo.revisions for f in rev.files})
+                and any(n.endswith(".safetensors") for n in names)
+            ]
+            self._cached = (time.monotonic(), entries)
+        return entries
+
+    def _search(self, query: str) -> list[Entry]:
+        try:
+            found = self._ask_hub("search").list_models(
+                search=query, filter="text-generation", sort="downloads", limit=20
+            )
+            with hub_errors(query):
+                return [Entry(info.id, "hub", f"{info.downloads or 0:,} downloads") for info in found]
+        except HubError:
+            self._hub_silent_until = time.monotonic() + _QUIET
+            return []
+
+    def _ask_hub(self, name: str) -> Any:
+        from huggingface_hub import HfApi, constants
+
+        if constants.HF_HUB_OFFLINE or time.monotonic() < self._hub_silent_until:
+            raise HubError(
+                f"{name!r} is not on this machine, and the Hub can't be reached.",
+                "Use the starter, or try again later.",
+                "hub.unreachable",
+            )
+        return HfApi()
+
+    def _on_hub(self, name: str, kind: str) -> None:
+        """Make sure `name` is in the cache or on the Hub."""
+        from huggingface_hub import try_to_load_from_cache
+
+        repo_type = "dataset" if kind == "dataset" else "model"
+        probe = {"model": "config.json", "adapter": "adapter_config.json", "dataset": "README.md"}[kind]
+        if isinstance(try_to_load_from_cache(name, probe, repo_type=repo_type), str):
+            return
+        api = self._ask_hub(name)
+        try:
+            with hub_errors(name):
+                api.repo_info(name, repo_type=repo_type, timeout=6)
+        except LabError as error:
+            if error.code == "hub.unreachable":
+                self._hub_silent_until = time.monotonic() + _QUIET
+            raise

@@ -1,0 +1,218 @@
+"""The process in which the engines live. It speaks JSON lines: requests on stdin, events on stdout.
+
+In:   {"id": "a", "op": "stream", "engine": "text", "params": {…}}      an answer, which ends by its last event
+      {"id": "b", "op": "load", "engine": "text", "model": "…", "adapter": ""}    Logged, then Finished
+      {"id": "a", "op": "close"}                                          the answer ends within one step: Cancelled
+Out:  {"id": "a", "event": {"type": "Wrote", …}}                          the last is Finished, Failed or Cancelled
+
+The first line out is Started with the id "", when requests can be answered. Requests may come before; the end of stdin
+ends the process at once. Whatever else is printed goes to stderr.
+
+One thread advances all open answers in turn, a step each; one more loads models, so that answers go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import resource
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import IO, Any
+
+from backend import events as ev
+from backend.engines.shelf import free_memory, out_of_memory
+from backend.engines.text import ChatParams, InspectParams, TextEngine
+from backend.errors import BadInput, Broken, LabError, NoRoom
+from backend.recipes.device import choose, find
+from backend.recipes.params import check
+from backend.settings import Settings
+from backend.starter import MODEL_ID
+
+Work = Callable[[], None]
+
+
+class Worker:
+    """Open answers and how they are advanced."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+        self._writing = threading.Lock()
+        self._inbox: queue.SimpleQueue[tuple[str, Work]] = queue.SimpleQueue()
+        self._engines: dict[str, tuple[Any, Any]] = {}  # name: (engine, its kind of request)
+        self._open: dict[str, Generator[ev.Event, None, None]] = {}
+        self._turn: deque[str] = deque()  # of those that are not waiting for a model
+        self._loader = ThreadPoolExecutor(1, "loader")
+
+    def run(self, requests: IO[bytes], preload: bool = False) -> None:
+        """Answer until `requests` ends; then the process ends too."""
+        threading.Thread(target=self._listen, args=(requests,), daemon=True, name="requests").start()
+        engine = TextEngine()
+        self._engines = {"text": (engine, ChatParams), "inspect": (engine, InspectParams)}
+        self._say("", ev.Started(info=_warm_up()))  # takes seconds; requests wait in the inbox meanwhile
+        if preload:
+            self._attempt("preload", lambda: self._load("preload", {"engine": "text"}))
+        while True:
+            while not (self._turn and self._inbox.empty()):
+                self._attempt(*self._inbox.get())
+            self._step(self._turn.popleft())
+
+    def _listen(self, requests: IO[bytes]) -> None:
+        for line in requests:
+            try:
+                message = json.loads(line)
+                if not isinstance(message, dict) or not isinstance(message.get("id"), str):
+                    raise ValueError("it is not an object with an id")
+            except ValueError as error:
+                shown = line[:80].decode("utf-8", "replace").strip()
+                self._fail(
+                    "", BadInput(f"The request {shown!r} can't be read: {error}.", "Send one JSON object a line.")
+                )
+            else:
+                self._inbox.put((message["id"], partial(self._obey, message["id"], message)))
+        os._exit(0)
+
+    def _attempt(self, id: str, work: Work) -> None:
+        try:
+            work()
+        except Exception as error:
+            self._fail(id, error)
+
+    def _obey(self, id: str, message: dict[str, Any]) -> None:
+        match message.get("op"):
+            case "stream":
+                self._begin(id, message)
+            case "load":
+                self._load(id, message)
+            case "close":
+                self._close(id)
+            case other:
+                raise BadInput(f"The operation {other!r} is unknown.", "Use stream, load or close.")
+
+    def _begin(self, id: str, message: dict[str, Any]) -> None:
+        engine, kind = self._engine(id, message)
+        params = check(kind, message.get("params") or {})
+        self._open[id] = engine.stream(params)
+        if engine.ready(params):
+            self._turn.append(id)
+        else:
+            self._loader.submit(self._prepare, id, partial(engine.prepare, params, partial(self._note, id)))
+
+    def _load(self, id: str, message: dict[str, Any]) -> None:
+        engine, _ = self._engine(id, message)
+        model, adapter = str(message.get("model") or MODEL_ID), str(message.get("adapter") or "")
+        self._open[id] = _loaded(model)
+        self._loader.submit(self._prepare, id, partial(engine.load, model, adapter, partial(self._note, id)))
+
+    def _engine(self, id: str, message: dict[str, Any]) -> tuple[Any, Any]:
+        name = message.get("engine")
+        if name not in self._engines:
+            raise BadInput(f"There is no engine {name!r}.", f"Choose one of {', '.join(self._engines)}.")
+        if id in self._open:
+            raise BadInput(f"The id {id!r} is in use.", "Give each answer an id of its own.")
+        return self._engines[name]
+
+    def _prepare(self, id: str, load: Work) -> None:
+        """Runs in the loader's thread."""
+        error: Exception | None = None
+        if id in self._open:  # else it was closed while it waited
+            try:
+                load()
+            except Exception as caught:
+                error = caught
+        self._inbox.put((id, partial(self._prepared, id, error)))
+
+    def _prepared(self, id: str, error: Exception | None) -> None:
+        if id not in self._open:
+            return
+        if error is not None:
+            del self._open[id]
+            raise error
+        self._turn.append(id)
+
+    def _close(self, id: str) -> None:
+        if answer := self._open.pop(id, None):  # else it has ended meanwhile
+            if id in self._turn:
+                self._turn.remove(id)
+            answer.close()
+            self._say(id, ev.Cancelled(reason="closed"))
+
+    def _step(self, id: str) -> None:
+        answer = self._open[id]
+        try:
+            event = next(answer)
+        except Exception as error:
+            del self._open[id]
+            self._fail(id, error)
+            return
+        if event.ends:
+            del self._open[id]
+            answer.close()
+        else:
+            self._turn.append(id)
+        if not (isinstance(event, ev.Wrote) and not event.text):
+            self._say(id, event)
+
+    def _note(self, id: str, text: str) -> None:
+        self._say(id, ev.Logged(text=text))
+
+    def _fail(self, id: str, error: Exception) -> None:
+        if not isinstance(error, LabError):
+            traceback.print_exception(error, file=sys.stderr)
+            if out_of_memory(error):
+                error = NoRoom(
+                    "Memory ran out while answering.", "Choose a smaller model, or shorten the conversation."
+                )
+            else:
+                error = Broken(f"{type(error).__name__}: {error}", "Try again; the server's log tells more.")
+        self._say(id, ev.Failed(code=error.code, message=error.message, hint=error.hint))
+
+    def _say(self, id: str, event: ev.Event) -> None:
+        line = f'{{"id": {json.dumps(id)}, "event": {ev.encode(event)}}}\n'
+        with self._writing:
+            try:
+                self._out.write(line)
+                self._out.flush()
+            except OSError:  # nobody is there to hear
+                os._exit(0)
+
+
+def _loaded(model: str) -> Generator[ev.Event, None, None]:
+    yield ev.Finished(reason=f"{model} is loaded")
+
+
+def _warm_up() -> dict[str, Any]:
+    """Import what the first answer needs; what this process has: pid, device, threads, free memory in bytes."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    device = choose(find())
+    torch.set_num_threads(device.threads)
+    return {"pid": os.getpid(), "memory": free_memory(), **device.info()}
+
+
+def _limit_memory(gigabytes: float) -> None:
+    if gigabytes > 0:
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (int(gigabytes * 1e9), hard))
+
+
+def main() -> None:
+    """Keep the real stdout for events and send every other print to stderr, before anything can print."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    os.dup2(2, 1)
+    # Threads that wait for the next small operation would otherwise spin, and starve whatever else computes here.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    _limit_memory(Settings.read().memory_limit)
+    Worker(out).run(sys.stdin.buffer, preload="--preload" in sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""The one door: tabs, API and tests ask here, and nothing else of the backend.
+
+    lab.stream("text", {...}, owner)      an answer, event by event
+    lab.launch("sft", {...}, owner)       a run, queued
+    lab.watch(run, owner, after)          its events since `after`, and the cursor to go on from
+    lab.status(run, owner)                what /run tells
+    lab.cancel(run, owner, save=True)     stop it
+    lab.runs(owner)                       the owner's runs, newest first
+
+Every method raises LabError and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from backend import events as ev
+from backend.catalog import Catalog, Entry
+from backend.engines import script as engines_script
+from backend.engines.client import EngineProcess
+from backend.engines.text import ChatParams
+from backend.errors import BadInput, Broken, LabError, NotFound, NotYours
+from backend.jobs import ENDED, Job, Run, Status
+from backend.recipes import METHODS, Method
+from backend.recipes import script as recipes_script
+from backend.recipes.params import check
+from backend.settings import Settings
+from backend.starter import MODEL_ID, SAMPLES, locate, ready
+from backend.store import Claim, Store, room
+from backend.targets import Target
+
+log = logging.getLogger("atelier")
+P = ParamSpec("P")
+R = TypeVar("R")
+_FOLDS = 512  # runs whose fold is kept in memory
+_DISK = 300_000_000  # bytes that a run may need for its checkpoints
+
+
+def _broken(error: Exception, what: str) -> Broken:
+    code = secrets.token_hex(2)
+    log.error("error %s in %s", code, what, exc_info=error)
+    return Broken(
+        f"Something broke on our side (error {code}).", "Try again; the server's log tells more under that code."
+    )
+
+
+def door(method: Callable[P, R]) -> Callable[P, R]:
+    """The unknown is caught once, here, and logged with its traceback."""
+
+    @functools.wraps(method)
+    def through(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except LabError:
+            raise
+        except Exception as error:
+            raise _broken(error, method.__name__) from error
+
+    return through
+
+
+class Lab:
+    """What Atelier can do, over one data folder."""
+
+    def __init__(self, settings: Settings, store: Store, targets: Sequence[Target], engine: EngineProcess) -> None:
+        self.settings = settings
+        self.store = store
+        self.catalog = Catalog(settings, store)
+        self.targets: Mapping[str, Target] = {target.name: target for target in targets}
+        self.engine = engine
+        self._folds: OrderedDict[str, tuple[int, Status]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+
+    @classmethod
+    def open(cls, settings: Settings, targets: Callable[[Settings], Sequence[Target]]) -> Lab:
+        """Claim the data folder, start the engine, look after the queue. Raises HomeInUse, NoRoom."""
+        claim = Claim(settings.home)
+        store = Store(settings.home)
+        engine = EngineProcess(env=settings.child_env)
+        lab = cls(settings, store, targets(settings), engine)
+        lab._claim = claim
+        engine.start()
+        threading.Thread(target=lab._tend, daemon=True, name="tend").start()
+        return lab
+
+    _claim: Claim | None = None
+
+    def close(self) -> None:
+        """End the engine; runs go on by themselves."""
+        self._closed.set()
+        self.engine.stop()
+        if self._claim:
+            self._claim.close()
+
+    def _tend(self) -> None:
+        while True:
+            for target in self.targets.values():
+                try:
+                    target.tend()
+                except Exception:
+                    log.exception("tending %s", target.name)
+            if self._closed.wait(2):
+                return
+
+    # -- answers ------------------------------------------------------------------------------------------------
+
+    def stream(self, engine: str, request: Mapping[str, Any], owner: str) -> Generator[ev.Event, None, None]:
+        """Events of one answer. Closing the generator stops it within a step. A failure is raised as LabError."""
+        try:
+            params = dict(request)
+            params["model"] = self.catalog.model(str(params.get("model") or ""))
+            params["adapter"] = self.catalog.adapter(str(params.get("adapter") or ""), owner)
+            for event in self.engine.stream(engine, params):
+                if isinstance(event, ev.Failed):
+                    raise LabError(event.message, event.hint, event.code)
+                yield event
+        except LabError:
+            raise
+        except Exception as error:
+            raise _broken(error, "stream") from error
+
+    @door
+    def inspect(self, request: Mapping[str, Any], owner: str) -> dict[str, Any]:
+        """The templated prompt of `messages`, its token count and the model's context: {prompt, tokens, context}."""
+        answer: dict[str, Any] = {}
+        for event in self.stream("inspect", request, owner):
+            if isinstance(event, ev.Finished):
+                answer = event.values
+        return answer
+
+    # -- runs ---------------------------------------------------------------------------------------------------
+
+    @door
+    def launch(
+        self, recipe: str, params: Mapping[str, Any], owner: str, target: str = "local", parent: str = ""
+    ) -> Run:
+        """Check everything that can be checked now, then queue. Raises BadInput, BadData, NotFound, NoRoom, …"""
+        method = self._method(recipe)
+        place = self._target(target)
+        checked = check(method.params, dict(params))
+        asked = checked.model_dump(mode="json")
+        resolved = asked | {
+            "model": self.catalog.model(asked["model"]),
+            "dataset": self.catalog.dataset(asked["dataset"], owner),
+        }
+        method.preflight(check(method.params, resolved))
+        with room(self.settings.home, _DISK):
+            run = self.store.add(Job(recipe, asked, target, owner), resolved, parent)
+        place.start(run)
+        return run
+
+    @door
+    def resume(self, run_id: str, owner: str) -> str:
+        """Go on from the last whole checkpoint. Raises BadInput when there is nothing to resume. Returns the state."""
+        run = self._mine(run_id, owner)
+        state = self._state(run)
+        if state not in ENDED or state == "finished":
+            raise BadInput(f"Run {run.id} is {state}; only a stopped run can be resumed.", "Clone it to train again.")
+        with room(self.settings.home, _DISK):
+            self._target(run.job.target).start(run)
+        return self._state(run)
+
+    @door
+    def cancel(self, run_id: str, owner: str, save: bool = True) -> str:
+        """Stop at the next step with everything saved, or at once. Returns the state. Ended runs are left alone."""
+        run = self._mine(run_id, owner)
+        if self._state(run) not in ENDED:
+            self._target(run.job.target).cancel(run, save)
+        return self._state(run)
+
+    @door
+    def watch(self, run_id: str, owner: str, after: int = 0) -> tuple[list[ev.Event], int]:
+        """Events since the cursor `after` (0 is the beginning) and the next cursor."""
+        if after < 0:
+            raise BadInput(f"after is {after}; use the cursor of the last call, or 0.", "Start again from 0.")
+        return ev.read(self._mine(run_id, owner).log, after)
+
+    @door
+    def run(self, run_id: str, owner: str) -> Run:
+        """Raises NotFound, NotYours."""
+        return self._mine(run_id, owner)
+
+    @door
+    def status(self, run_id: str, owner: str) -> dict[str, Any]:
+        """{id, recipe, target, state, progress, metrics, artifacts, error, …}: plain JSON values."""
+        return self._view(self._mine(run_id, owner))
+
+    @door
+    def runs(self, owner: str, limit: int = 50, offset: int = 0) -> list[dict[str, Any]]:
+        """The owner's runs, newest first, each as `status` tells it."""
+        return [self._view(run) for run in self.store.runs(owner, limit, offset)]
+
+    def _view(self, run: Run) -> dict[str, Any]:
+        status = self._status(run)
+        state = self._state(run, status)
+        error = status.error
+        if state == "failed" and error is None:
+            error = {
+                "code": "died",
+                "message": "The run's process is gone without a word: it was killed or the machine restarted.",
+                "hint": "Press Resume to go on from the last checkpoint.",
+            }
+        return {
+            "id": run.id,
+            "recipe": run.job.recipe,
+            "target": run.job.target,
+            "state": state,
+            "progress": {"done": status.done, "total": status.total, "unit": status.unit, "eta": status.eta},
+            "step": status.step,
+            "metrics": status.metrics,
+            "artifacts": status.artifacts,
+            "error": error if state == "failed" else None,
+            "reason": status.reason,
+            "ahead": self._target(run.job.target).ahead(run) if state == "queued" else None,
+            "params": run.job.params,
+            "parent": run.parent,
+            "info": status.info,
+            "created": run.created,
+            "started": status.started,
+            "ended": status.ended,
+        }
+
+    def _state(self, run: Run, status: Status | None = None) -> str:
+        target = self._target(run.job.target)
+        waiting = target.ahead(run) is not None
+        alive = not waiting and target.alive(run)
+        # Read the log after asking for the process: one that ends in between has then said how.
+        return (status if status and (alive or waiting) else self._status(run)).state(
+            alive=alive, waiting=waiting, stop=run.stop
+        )
+
+    def _status(self, run: Run) -> Status:
+        size = run.log.stat().st_size if run.log.exists() else 0
+        with self._lock:
+            cursor, status = self._folds.pop(run.id, (0, None))
+            if status is None or cursor > size:
+                cursor, status = self._remembered(run, size)
+            while cursor < size:
+                events, cursor_now = ev.read(run.log, cursor)
+                if cursor_now == cursor:
+                    break
+                cursor = cursor_now
+                for event in events:
+                    status.add(event)
+                if cursor >= size and status.ended:
+                    self.store.remember(run.id, asdict(status), cursor)
+            self._folds[run.id] = (cursor, status)
+            while len(self._folds) > _FOLDS:
+                self._folds.popitem(last=False)
+            return status
+
+    def _remembered(self, run: Run, size: int) -> tuple[int, Status]:
+        summary, held = self.store.summary(run.id)
+        return (held, Status(**summary)) if summary and 0 <= held <= size else (0, Status())
+
+    def _mine(self, run_id: str, owner: str) -> Run:
+        run = self.store.run(run_id)
+        if run.job.owner != owner:
+            raise NotYours("This run is not yours.", "Open one from your own Runs list.")
+        return run
+
+    def _method(self, name: str) -> Method:
+        if name not in METHODS:
+            raise NotFound(
+                f"There is no recipe {name[:40]!r}.", f"Choose one of {', '.join(METHODS)}.", "recipe.unknown"
+            )
+        return METHODS[name]
+
+    def _target(self, name: str) -> Target:
+        if name not in self.targets:
+            raise NotFound(
+                f"There is no target {name[:40]!r} here.", f"Choose one of {', '.join(self.targets)}.", "target.unknown"
+            )
+        return self.targets[name]
+
+    # -- models and data ----------------------------------------------------------------------------------------
+
+    @door
+    def models(self, query: str = "") -> list[Entry]:
+        return self.catalog.models(query)
+
+    @door
+    def adapters(self, owner: str, model: str = MODEL_ID) -> list[Entry]:
+        return self.catalog.adapters(owner, model or MODEL_ID)
+
+    @door
+    def datasets(self, owner: str) -> list[Entry]:
+        return self.catalog.datasets(owner)
+
+    @door
+    def upload(self, owner: str, path: Path, name: str = "") -> str:
+        """Take a visitor's dataset file in; returns `upload/ID/NAME`."""
+        return self.store.upload(owner, path, name or path.name)
+
+    @door
+    def look(self, dataset: str, owner: str, recipe: str = "sft", limit: int = 20) -> dict[str, Any]:
+        """First rows, columns, count and what is wrong with a dataset for `recipe`."""
+        return self._method(recipe).look(self.catalog.dataset(dataset, owner), limit)
+
+    @door
+    def code(self, recipe: str, params: Mapping[str, Any], owner: str) -> str:
+        """The plain Python that does what a run of `recipe`, or an answer ("chat"), does.
+
+        On a server of one's own it names this disk's folders and runs as it is; on a shared one it names the Hub's.
+        """
+        if recipe == "chat":
+            asked = check(ChatParams, dict(params))
+            adapter = self.catalog.adapter(asked.adapter, owner)
+            return self._told(asked.model) + engines_script.code(
+                asked, model=self._place(asked.model), adapter=self._place(adapter, asked.adapter)
+            )
+        method = self._method(recipe)
+        settings = check(method.params, dict(params))
+        dataset = self.catalog.dataset(settings.dataset, owner)
+        return self._told(settings.model) + recipes_script.code(
+            recipe, settings, model=self._place(settings.model), dataset=self._place(dataset, settings.dataset)
+        )
+
+    def _place(self, name: str, public_name: str | None = None) -> str:
+        """Where `name` is on this disk; strangers are shown the last part of a path instead."""
+        if self.settings.public:
+            return Path(name).name if name.startswith("/") else public_name or name
+        return locate(name) if name in SAMPLES or (name == MODEL_ID and ready(self.settings.starter)) else name
+
+    def _told(self, model: str) -> str:
+        place = self._place(model)
+        return "" if place == model else f"# {place} holds {model}, which is also on the Hub.\n"
+
+    def where(self) -> str:
+        """Where work runs, in a few words."""
+        return next(iter(self.targets.values())).describe()
+
+    @door
+    def places(self) -> list[tuple[str, str, int]]:
+        """Where a run can go: (target, in a few words, runs that work or wait there)."""
+        return [
+            (name, target.describe(), len(self.store.line(getattr(target, "device", name))))
+            for name, target in self.targets.items()
+        ]

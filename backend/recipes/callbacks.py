@@ -1,0 +1,166 @@
+"""Tells what a trainer does as events, and decides when it saves, evaluates and stops."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backend import events as ev
+from backend.errors import LabError
+from backend.recipes import checkpoints
+
+if TYPE_CHECKING:
+    from backend.recipes.samples import Samples
+
+FOLDER = "checkpoints"
+_SMOOTH = 0.2  # weight of the newest step in the time that a step is thought to take
+_QUIET = 0.5  # seconds between two Progressed, at least
+_NOT_SHOWN = ("_runtime", "_per_second", "total_flos", "eval_num_tokens", "train_loss")
+
+
+class Reporter:
+    """Its methods are a TrainerCallback's; `reporter()` makes one that a trainer accepts.
+
+    `folder` is the run's; `save_steps` None saves three times a run, at most 500 steps apart; `rows` is the number in
+    a step; `clock` gives seconds.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        say: Callable[[ev.Event], None],
+        rows: int,
+        save_steps: int | None = None,
+        samples: Samples | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.folder = folder
+        self.say = say
+        self.rows = rows
+        self.save_steps = save_steps
+        self.samples = samples
+        self.clock = clock
+        self.stopped = ""  # `save` or `cancel` once its owner asked
+        self.steps = 0  # made by this process
+        self.seconds = 0.0  # spent in them: without evaluations, samples and checkpoints
+        self.tokens = 0.0
+        self.eval_loss: float | None = None
+        self._begun = self._told = -math.inf
+        self._step: float | None = None  # smoothed, seconds
+        self._pause = 0.0  # seconds that the last save took, with all that goes with it
+        self._logged = (0, 0.0, 0.0)  # steps, seconds and tokens at the last log
+
+    # -- called by the trainer ----------------------------------------------------------------------------------
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.save_steps = self.save_steps or min(500, max(1, math.ceil(state.max_steps / 3)))
+        self.say(ev.Progressed(done=state.global_step, total=state.max_steps))
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._begun = self.clock()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        now = self.clock()
+        took = now - self._begun
+        self.steps += 1
+        self.seconds += took
+        if self.steps != 1:  # the first one also warms up
+            self._step = took if self._step is None else _SMOOTH * took + (1 - _SMOOTH) * self._step
+        last = state.global_step >= state.max_steps
+        if last or now - self._told >= _QUIET:
+            self._told = now
+            self.say(ev.Progressed(done=state.global_step, total=state.max_steps, eta=self._eta(state)))
+        self.stopped = self._wish()
+        control.should_save = control.should_evaluate = False
+        if self.stopped:
+            control.should_training_stop = True
+            control.should_save = control.should_log = self.stopped == "save"
+        elif last or state.global_step % (self.save_steps or 1) == 0:
+            control.should_save = control.should_evaluate = control.should_log = True
+            self._begun = now
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_evaluate = False
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        values = {
+            name: float(value)
+            for name, value in (logs or {}).items()
+            if isinstance(value, int | float) and not name.endswith(_NOT_SHOWN)
+        }
+        if "loss" in values:
+            self._judge(values, state, args)
+            self.tokens = values.get("num_tokens", self.tokens)
+            values |= self._speeds() | {"memory_gb": round(peak_memory(), 3)}
+            self._logged = (self.steps, self.seconds, self.tokens)
+        self.eval_loss = values.get("eval_loss", self.eval_loss)
+        if values.keys() - {"epoch"}:
+            self.say(ev.Measured(step=state.global_step, values=values))
+
+    def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        checkpoints.seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        # One path for all: the older ones are removed as newer ones come.
+        self.say(ev.Produced(kind="checkpoint", name="checkpoint", file=FOLDER, step=state.global_step))
+        if self.samples and not self.stopped:
+            data = {"rows": self.samples.rows(model)}
+            self.say(ev.Produced(kind="samples", name="samples", step=state.global_step, data=data))
+        self._pause = self.clock() - self._begun
+
+    # -- below --------------------------------------------------------------------------------------------------
+
+    def _wish(self) -> str:
+        """What the run's owner wrote into its stop file."""
+        try:
+            return (self.folder / "stop").read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+    def _eta(self, state: Any) -> float | None:
+        if self._step is None:
+            return None
+        left = state.max_steps - state.global_step
+        return float(round(left * self._step + math.ceil(left / (self.save_steps or 1)) * self._pause, 1))
+
+    def _speeds(self) -> dict[str, float]:
+        steps, seconds, tokens = self._logged
+        spent = self.seconds - seconds
+        if spent <= 0:
+            return {}
+        speeds = {"rows_per_second": (self.steps - steps) * self.rows / spent}
+        if self.tokens:
+            speeds["tokens_per_second"] = (self.tokens - tokens) / spent
+        return {name: round(value, 3) for name, value in speeds.items()}
+
+    def _judge(self, values: dict[str, float], state: Any, args: Any) -> None:
+        if math.isfinite(values["loss"]) and math.isfinite(values.get("grad_norm", 0)):
+            return
+        self.say(ev.Measured(step=state.global_step, values=values))
+        what = "loss" if not math.isfinite(values["loss"]) else "grad_norm"
+        raise LabError(
+            f"The {what.replace('grad_norm', 'gradient')} is {values[what]} at step {state.global_step}: training has "
+            f"gone astray with learning_rate {args.learning_rate:g}.",
+            f"Clone the run with a smaller learning_rate, such as {args.learning_rate / 10:g}.",
+            "training.diverged",
+        )
+
+
+def reporter(*args: Any, **more: Any) -> Reporter:
+    """A Reporter that is a TrainerCallback too: the trainer's own class is too heavy to be imported at the top."""
+    from transformers import TrainerCallback
+
+    kind: type[Reporter] = type("Reporting", (Reporter, TrainerCallback), {})
+    return kind(*args, **more)
+
+
+def peak_memory() -> float:
+    """GB that this process took at most: of the GPU when it works on one, else of memory."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return float(torch.cuda.max_memory_allocated()) / 1e9
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9

@@ -1,0 +1,179 @@
+"""The settings of training, by the trainers' own names, and what is said when one is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from backend.errors import BadInput
+from backend.starter import MODEL_ID
+
+DATASET = "sample/instructions"
+LATER = ("qlora", "prefix_tuning", "p_tuning", "prompt_tuning", "ia3", "full")  # adapters that the API names already
+
+P = TypeVar("P", bound=BaseModel)
+
+
+class TrainParams(BaseModel):
+    """What every training recipe takes. A field that is left out, empty or None has its default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_strip_whitespace=True)
+
+    model: str = Field(MODEL_ID, title="Model", description="A Hub id, or a folder saved with save_pretrained")
+    dataset: str = Field(DATASET, title="Dataset", description="A sample, an upload, a file or a Hub id")
+    dataset_split: str = Field("train", title="Split", description="Of a dataset on the Hub; a file has one split")
+    max_rows: int = Field(0, ge=0, title="Rows", description="Use only the first rows; 0 uses all")
+    eval_rows: int = Field(
+        16, ge=0, le=10_000, title="Held-out rows", description="Kept out of training to measure on; 0 keeps none"
+    )
+    adapter: Literal["lora"] = Field("lora", title="Adapter", description="What is trained on top of the frozen model")
+    lora_r: int = Field(8, ge=1, le=512, title="LoRA rank", description="More learns more and takes more memory")
+    lora_alpha: int = Field(16, ge=1, le=4096, title="LoRA alpha", description="Scale of the adapter; often twice r")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, title="LoRA dropout", description="Share of inputs dropped")
+    target_modules: str = Field(
+        "all-linear", title="Target modules", description="all-linear, or layer names with commas between"
+    )
+    learning_rate: float = Field(1e-3, gt=0, le=10, title="Learning rate", description="The highest of the schedule")
+    per_device_train_batch_size: int = Field(8, ge=1, le=1024, title="Batch size", description="Rows per device")
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, le=4096, title="Gradient accumulation", description="Batches that make one step"
+    )
+    num_train_epochs: float = Field(1.0, gt=0, le=1000, title="Epochs", description="Times that all rows are seen")
+    max_steps: int | None = Field(
+        None, ge=1, le=1_000_000, title="Steps", description="Train this many; empty trains by epochs"
+    )
+    max_length: int = Field(256, ge=8, le=131_072, title="Length", description="Tokens of a row; the rest is cut off")
+    warmup_steps: float = Field(
+        0.03, ge=0, le=1_000_000, title="Warm-up", description="Steps; below 1 it is a share of all steps"
+    )
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
+        "linear", title="Schedule", description="How the learning rate goes down"
+    )
+    weight_decay: float = Field(0.0, ge=0, le=10, title="Weight decay", description="Pull of the weights towards 0")
+    max_grad_norm: float = Field(1.0, ge=0, le=1e6, title="Gradient clipping", description="Longest gradient; 0 is off")
+    gradient_checkpointing: Literal["auto", "on", "off"] = Field(
+        "auto", title="Gradient checkpointing", description="Less memory, more time; auto is off on a CPU"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", title="Precision", description="Auto takes bf16 where the hardware has it"
+    )
+    logging_steps: int = Field(1, ge=1, le=1_000_000, title="Log every", description="In steps")
+    save_steps: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        title="Save every",
+        description="In steps: checkpoint, evaluation, sample answers. Empty: three times a run, at most 500 apart",
+    )
+    sample_prompts: int = Field(
+        4, ge=0, le=16, title="Sample answers", description="Held-out prompts answered at each checkpoint"
+    )
+    sample_new_tokens: int = Field(24, ge=1, le=512, title="Length of a sample answer", description="In tokens")
+    seed: int = Field(0, ge=0, lt=2**32, title="Seed", description="The same seed gives the same run")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _left_out(cls, values: Any) -> Any:
+        """A form sends what is empty, too."""
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value is not None and value != ""}
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("true and false are not numbers or names; write the value itself")
+        return value
+
+    @field_validator("max_rows")
+    @classmethod
+    def _not_one(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("training needs at least 2; use 0 for all")
+        return value
+
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _one_text(cls, value: Any) -> Any:
+        return ", ".join(value) if isinstance(value, list) and all(isinstance(one, str) for one in value) else value
+
+    @field_validator("adapter", mode="before")
+    @classmethod
+    def _not_yet(cls, value: Any) -> Any:
+        if value in LATER:
+            raise ValueError("it is not built yet; use lora")
+        return value
+
+
+def check(model: type[P], values: dict[str, Any]) -> P:
+    """`values` as a checked, frozen `model`.
+
+    Raises BadInput, whose message has a sentence for each value that breaks a rule.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        said = dict.fromkeys(_sentence(model, one) for one in error.errors(include_url=False))
+        raise BadInput(" ".join(said), "Correct this and try again.") from None
+
+
+def _sentence(model: type[BaseModel], error: ErrorDetails) -> str:
+    """The value, the rule and the next step."""
+    name = ".".join(str(part) for part in error["loc"]) or "params"
+    field = model.model_fields.get(str(error["loc"][0])) if error["loc"] else None
+    value, rules = _short(error["input"]), error.get("ctx", {})
+    if name == "max_steps" and error["type"] == "greater_than_equal":
+        return f"max_steps is {value}; use at least 1, or leave it empty to train by epochs."
+    match error["type"]:
+        case "extra_forbidden":
+            near = difflib.get_close_matches(name, model.model_fields, n=1)
+            return f"There is no setting {name!r}; {f'did you mean {near[0]!r}?' if near else 'leave it out.'}"
+        case "missing":
+            return f"{name} is missing; give it a value."
+        case "greater_than_equal":
+            return f"{name} is {value}; use at least {_number(rules['ge'])}."
+        case "greater_than":
+            return f"{name} is {value}; use more than {_number(rules['gt'])}."
+        case "less_than_equal":
+            return f"{name} is {value}; use at most {_number(rules['le'])}."
+        case "less_than":
+            return f"{name} is {value}; use less than {_number(rules['lt'])}."
+        case "float_parsing" | "float_type" | "finite_number":
+            return f"{name} is {value}; it must be a number such as {_example(field)}."
+        case "int_parsing" | "int_type" | "int_from_float" | "int_parsing_size":
+            return f"{name} is {value}; it must be a whole number such as {_example(field)}."
+        case "literal_error":
+            return f"{name} is {value}; use {rules['expected'].replace(chr(39), '')}."
+        case "string_type":
+            return f"{name} is {value}; it must be text."
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return f"The settings are {value}; they must be an object of names and values."
+        case "value_error":
+            return f"{name} is {value}; {rules['error']}."
+    return f"{name} is {value}: {error['msg']}."
+
+
+def _short(value: Any) -> str:
+    """As it was written, in quotes when that isn't a number."""
+    text = repr(value)
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            pass
+        else:
+            text = value
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,g}"
+
+
+def _example(field: Any) -> str:
+    default = field.default if field is not None else 1
+    return "100" if default is None else f"{default:g}"

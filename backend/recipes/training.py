@@ -1,0 +1,167 @@
+"""What the recipes share around TRL's trainers: their arguments, the run from start or checkpoint, and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backend import events as ev
+from backend.errors import BadInput
+from backend.recipes import adapters, checkpoints, device
+from backend.recipes.callbacks import FOLDER, Reporter, reporter
+from backend.recipes.data import short_name
+from backend.recipes.params import TrainParams
+from backend.recipes.process import say
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, Trainer
+
+    from backend.recipes.samples import Samples
+
+RESULT = "result.json"  # in the run's folder once it has finished: the closing figures
+ADAPTER = "adapter"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins: on which device, and from which checkpoint, if any."""
+
+    device: device.Device
+    checkpoint: Path | None
+
+
+def finished(folder: Path) -> bool:
+    """Whether the run of `folder` had finished before, which is said."""
+    if not (folder / RESULT).exists():
+        return False
+    values = json.loads((folder / RESULT).read_text())
+    say(ev.Started(step=values["steps"]))
+    say(ev.Logged(text=f"This run had finished already, at step {values['steps']}. Nothing was done."))
+    say(ev.Finished(reason="had finished already", values=values))
+    return True
+
+
+def begin(params: TrainParams, folder: Path) -> Start:
+    """Say that work starts (again) and with what."""
+    checkpoints.restore(folder / ADAPTER)
+    checkpoint = checkpoints.newest(folder / FOLDER)
+    step = checkpoints.step(checkpoint)
+    say(ev.Logged(text="Loading PyTorch, Transformers and TRL …"))
+    import torch
+
+    chosen = device.choose(device.find(), params.precision, params.gradient_checkpointing)
+    torch.set_num_threads(chosen.threads)
+    names = {"model": short_name(params.model), "dataset": short_name(params.dataset)}
+    say(ev.Started(step=step, info=names | {"adapter": params.adapter} | chosen.info()))
+    if checkpoint:
+        say(ev.Logged(text=f"Going on from the checkpoint of step {step}."))
+    return Start(chosen, checkpoint)
+
+
+def arguments(params: TrainParams, chosen: device.Device, folder: Path) -> dict[str, Any]:
+    """What every one of TRL's configurations takes. The Reporter says when to save and evaluate."""
+    return {
+        "output_dir": str(folder / FOLDER),
+        "learning_rate": params.learning_rate,
+        "per_device_train_batch_size": params.per_device_train_batch_size,
+        "per_device_eval_batch_size": params.per_device_train_batch_size,
+        "gradient_accumulation_steps": params.gradient_accumulation_steps,
+        "num_train_epochs": params.num_train_epochs,
+        "max_steps": params.max_steps or -1,
+        "max_length": params.max_length,
+        "warmup_steps": params.warmup_steps,
+        "lr_scheduler_type": params.lr_scheduler_type,
+        "weight_decay": params.weight_decay,
+        "max_grad_norm": params.max_grad_norm,
+        "seed": params.seed,
+        "bf16": chosen.autocast and chosen.precision == "bf16",
+        "fp16": chosen.autocast and chosen.precision == "fp16",
+        "use_cpu": chosen.device == "cpu",
+        "gradient_checkpointing": chosen.gradient_checkpointing,
+        "dataloader_num_workers": chosen.workers,
+        "dataloader_pin_memory": chosen.pin_memory,
+        "logging_steps": params.logging_steps,
+        "logging_nan_inf_filter": False,  # it would hide that training has gone astray
+        "save_strategy": "no",
+        "eval_strategy": "no",
+        "save_total_limit": 2,
+        "disable_tqdm": True,
+        "report_to": "none",
+    }
+
+
+def peft_config(params: TrainParams) -> Any:
+    """The adapter's configuration. Raises BadInput."""
+    return adapters.config(params.adapter, params)
+
+
+def watch(trainer: Trainer, params: TrainParams, folder: Path, samples: Samples | None = None) -> Reporter:
+    """Let a Reporter, and nobody else, tell what the trainer does."""
+    from transformers import PrinterCallback, ProgressCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    rows = params.per_device_train_batch_size * params.gradient_accumulation_steps
+    watching = reporter(folder, say, rows, params.save_steps, samples)
+    trainer.add_callback(watching)
+    return watching
+
+
+def train(trainer: Trainer, watching: Reporter, start: Start, params: TrainParams, folder: Path, source: str) -> None:
+    """Train to the end or to its owner's stop, then save the adapter and say how it ended.
+
+    `source` is where the base was loaded from: the adapter names `params.model` instead, which others have too.
+    """
+    whole = trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
+    step = trainer.state.global_step
+    if watching.stopped == "cancel":
+        say(ev.Cancelled(reason="cancelled by its owner"))
+        return
+    save_adapter(trainer.model, trainer.processing_class, folder, source, params.model)
+    say(ev.Produced(kind="adapter", name=ADAPTER, file=ADAPTER, step=step))
+    if watching.stopped and step < trainer.state.max_steps:
+        say(ev.Paused(step=step, reason="stopped and saved"))
+        return
+    values: dict[str, Any] = {"steps": step, "seconds": round(whole.metrics["train_runtime"], 1)}
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]  # of all, before a resume too
+    if losses:
+        values["train_loss"] = sum(losses) / len(losses)
+    evaluated = [row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row]
+    if evaluated:
+        values["eval_loss"] = evaluated[-1]
+    if watching.seconds > 0:
+        values["rows_per_second"] = round(watching.steps * watching.rows / watching.seconds, 3)
+        values["tokens_per_second"] = round(watching.tokens / watching.seconds, 1)
+    new = folder / f"{RESULT}.new"
+    new.write_text(json.dumps(values))
+    checkpoints.sync(new)
+    new.replace(folder / RESULT)
+    say(ev.Finished(values=values))
+
+
+def save_adapter(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, source: str, name: str) -> None:
+    """Write `folder/adapter`, whole or not at all: the PEFT adapter and its tokenizer."""
+    new = folder / f"{ADAPTER}.new"
+    shutil.rmtree(new, ignore_errors=True)
+    model.save_pretrained(new)
+    tokenizer.save_pretrained(new)
+    config = new / "adapter_config.json"
+    entries = json.loads(config.read_text())
+    if entries["base_model_name_or_path"] == source:
+        config.write_text(json.dumps(entries | {"base_model_name_or_path": name}, indent=2) + os.linesep)
+    (new / "README.md").unlink(missing_ok=True)  # a card with this machine's path; a real one is made when it is pushed
+    checkpoints.replace(new, folder / ADAPTER)
+
+
+def wrong_layers(error: ValueError, params: TrainParams) -> BadInput | None:
+    """PEFT's complaint about target_modules in our words."""
+    if "arget modules" not in str(error):
+        return None
+    return BadInput(
+        f"target_modules is {params.target_modules!r}; {params.model} has no such layers.",
+        "Use all-linear, or names of its linear layers.",
+    )

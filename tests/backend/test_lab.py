@@ -1,0 +1,198 @@
+"""The door, with the pretend target and no engine: what it checks, who may see what, what a run's state is."""
+
+import pytest
+
+from backend import events as ev
+from backend.engines.client import EngineProcess
+from backend.errors import BadData, BadInput, Broken, LabError, NotFound, NotYours
+from backend.jobs import Job
+from backend.lab import Lab
+from backend.settings import Settings
+from backend.store import Store
+from backend.targets.fake import Fake, tiny_run
+
+
+@pytest.fixture
+def fake():
+    return Fake()
+
+
+@pytest.fixture
+def lab(home, fake):
+    settings = Settings.read({"ATELIER_HOME": str(home)})
+    return Lab(settings, Store(home), (fake,), EngineProcess(env={}))
+
+
+def launch(lab, owner="ann", **params):
+    return lab.launch("sft", params, owner, "fake")
+
+
+def test_a_run_with_nothing_but_defaults(lab):
+    run = launch(lab)
+    told = lab.status(run.id, "ann")
+    assert (told["state"], told["recipe"], told["target"]) == ("finished", "sft", "fake")
+    assert told["progress"]["done"] == told["progress"]["total"] == 3
+    assert told["params"]["dataset"] == "sample/instructions"
+    assert told["metrics"]["train_loss"] == 1.0
+    assert told["error"] is None
+
+
+def test_watch_goes_on_from_its_cursor(lab, fake):
+    fake.script = lambda run: [ev.Started()]
+    run = launch(lab)
+    first, cursor = lab.watch(run.id, "ann")
+    assert [type(e) for e in first] == [ev.Started]
+    assert lab.watch(run.id, "ann", cursor) == ([], cursor)
+    fake.write(run, ev.Measured(step=1, values={"loss": 2.0}))
+    then, _ = lab.watch(run.id, "ann", cursor)
+    assert [e.values for e in then] == [{"loss": 2.0}]
+    with pytest.raises(BadInput, match="after is -1"):
+        lab.watch(run.id, "ann", -1)
+
+
+@pytest.mark.parametrize("ask", ["status", "watch", "cancel", "resume", "run"])
+def test_somebody_elses_run(lab, ask):
+    run = launch(lab)
+    with pytest.raises(NotYours, match="This run is not yours"):
+        getattr(lab, ask)(run.id, "bob")
+    assert lab.runs("bob") == []
+    with pytest.raises(NotFound, match="no run 'nope'"):
+        getattr(lab, ask)("nope", "ann")
+
+
+def test_stop_then_resume(lab, fake):
+    fake.script = lambda run: [ev.Started(), ev.Measured(step=1, values={"loss": 1.0})]
+    run = launch(lab)
+    assert lab.status(run.id, "ann")["state"] == "running"
+    with pytest.raises(BadInput, match="is running; only a stopped run"):
+        lab.resume(run.id, "ann")
+    assert lab.cancel(run.id, "ann", save=True) == "paused"
+    assert lab.cancel(run.id, "ann", save=False) == "paused", "what has ended is left alone"
+    fake.script = tiny_run
+    assert lab.resume(run.id, "ann") == "finished"
+    with pytest.raises(BadInput, match="is finished"):
+        lab.resume(run.id, "ann")
+
+
+def test_gone_without_a_word_is_failed_with_a_next_step(lab, fake):
+    fake.script = lambda run: [ev.Started()]
+    run = launch(lab)
+    fake.living.clear()
+    told = lab.status(run.id, "ann")
+    assert told["state"] == "failed"
+    assert "Resume" in told["error"]["hint"]
+
+
+def test_a_new_server_tells_the_same(lab, fake, home):
+    ids = [launch(lab).id for _ in range(5)]
+    before = lab.runs("ann")
+    again = Lab(lab.settings, Store(home), (fake,), EngineProcess(env={}))
+    assert again.runs("ann") == before
+    assert [run["id"] for run in before] == ids[::-1]
+
+
+def test_the_remembered_summary_is_not_believed_once_the_log_has_grown(lab, fake, home):
+    run = launch(lab)
+    assert lab.status(run.id, "ann")["state"] == "finished"
+    fake.script = lambda run: [ev.Started(step=3), ev.Measured(step=9, values={"loss": 0.1})]
+    fake.start(run)
+    again = Lab(lab.settings, Store(home), (fake,), EngineProcess(env={}))
+    assert again.status(run.id, "ann")["state"] == "running"
+    assert again.status(run.id, "ann")["metrics"]["loss"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "params", "target", "message"),
+    [
+        ("nope", {}, "fake", "no recipe 'nope'"),
+        ("sft", {}, "moon", "no target 'moon'"),
+        ("sft", {"max_steps": 0}, "fake", "max_steps is 0; use at least 1"),
+        ("sft", {"max_steps": -5}, "fake", "max_steps is -5"),
+        ("sft", {"max_steps": 10**12}, "fake", "max_steps is 1000000000000"),
+        ("sft", {"learning_rate": "fast"}, "fake", "learning_rate is 'fast'"),
+        ("sft", {"steps": 3}, "fake", "steps"),
+        ("sft", {"model": "no/such-model"}, "fake", "no/such-model"),
+        ("sft", {"model": "a b c"}, "fake", "'a b c' is neither a Hub id nor a folder"),
+        ("sft", {"model": "/no/such/folder"}, "fake", "'/no/such/folder' is not a model folder"),
+        ("sft", {"dataset": "sample/nope"}, "fake", "no sample 'sample/nope'"),
+        ("sft", {"dataset": "upload/abc/x.jsonl"}, "fake", "no upload 'upload/abc/x.jsonl' of yours"),
+        ("sft", {"dataset": "/no/such.jsonl"}, "fake", "no file '/no/such.jsonl'"),
+        ("sft", {"adapter": "glue"}, "fake", "glue"),
+    ],
+)
+def test_bad_requests_are_answered_before_anything_is_made(lab, recipe, params, target, message, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(LabError) as caught:
+        lab.launch(recipe, params, "ann", target)
+    assert message in str(caught.value)
+    assert caught.value.hint or "use " in caught.value.message, "says what to do next"
+    assert lab.runs("ann") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.jsonl", b"", "empty"),
+        ("picture.jsonl", b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "picture.jsonl"),
+        ("page.csv", b"<!doctype html><html><body>404</body></html>", "page.csv"),
+        ("not.parquet", b"a,b\n1,2\n", "not.parquet"),
+        ("one.jsonl", b'{"prompt": "a", "completion": "b"}\n', "1 row"),
+        ("other.jsonl", b'{"a": "x"}\n{"a": "y"}\n', "a"),
+        ("types.jsonl", b'{"prompt": "a", "completion": "b"}\n{"prompt": 5, "completion": "b"}\n', "2"),
+    ],
+)
+def test_bad_files_are_told_before_the_run(lab, tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    dataset = lab.upload("ann", tmp_path / name)
+    with pytest.raises(BadData) as caught:
+        launch(lab, dataset=dataset)
+    assert message in str(caught.value)
+    assert lab.runs("ann") == []
+    assert lab.store.uploaded(dataset, "ann").read_bytes() == content, "the file is still there"
+
+
+def test_on_a_shared_server_paths_are_not_read(home, tmp_path):
+    settings = Settings.read({"ATELIER_HOME": str(home), "GRADIO_SERVER_NAME": "0.0.0.0"})
+    lab = Lab(settings, Store(home), (Fake(),), EngineProcess(env={}))
+    for params in ({"model": "/etc"}, {"dataset": "/etc/passwd"}):
+        with pytest.raises(BadInput, match="paths are not read"):
+            launch(lab, **params)
+
+
+def test_adapters_of_a_model(lab):
+    run = launch(lab)
+    assert lab.adapters("ann") == []
+    with pytest.raises(NotFound, match="no adapter yet"):
+        lab.catalog.adapter(f"run/{run.id}", "ann")
+    (run.folder / "adapter").mkdir()
+    (run.folder / "adapter" / "adapter_config.json").write_text("{}")
+    assert [entry.name for entry in lab.adapters("ann")] == [f"run/{run.id}"]
+    assert lab.adapters("bob") == []
+    with pytest.raises(NotFound):
+        lab.catalog.adapter(f"run/{run.id}", "bob")
+
+
+def test_the_unknown_is_caught_once_and_logged(lab, monkeypatch, caplog):
+    def breaks(*_):
+        raise ZeroDivisionError("secret details")
+
+    monkeypatch.setattr(lab.store, "runs", breaks)
+    with pytest.raises(Broken, match="Something broke on our side") as caught:
+        lab.runs("ann")
+    assert "secret details" not in str(caught.value)
+    assert "secret details" in caplog.text
+
+
+def test_no_secret_is_stored(home, fake):
+    settings = Settings.read({"ATELIER_HOME": str(home), "HF_TOKEN": "hf_averysecretvalue123"})
+    lab = Lab(settings, Store(home), (fake,), EngineProcess(env={}))
+    launch(lab)
+    for path in home.rglob("*"):
+        if path.is_file():
+            assert b"averysecret" not in path.read_bytes(), path
+
+
+def test_two_launches_at_once_are_two_runs(lab):
+    first, second = launch(lab), launch(lab)
+    assert first.id != second.id
+    assert lab.store.run(first.id).job == Job("sft", lab.status(first.id, "ann")["params"], "fake", "ann")

@@ -1,0 +1,92 @@
+"""An engine that answers from a script, so that what the page and the API do with an answer is quick to see.
+
+`python -m tests.ui.scripted` serves the whole app over it, with a target that plays its runs at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from backend import events as ev
+from backend.engines.client import EngineProcess
+from backend.lab import Lab
+from backend.settings import Settings
+from backend.store import Store
+from backend.targets.fake import Fake
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Scripted:
+    """Stands where EngineProcess stands: repeats the last message word by word, one each `step` seconds.
+
+    A message of one word has it do something else: `die`, go on `forever`, tell what it was `asked`, or how many
+    answers were `closed` before their end.
+    """
+
+    def __init__(self, step: float = 0.005) -> None:
+        self.step = step
+        self.closed = 0
+
+    def start(self) -> None:
+        """It is always there."""
+
+    def stop(self) -> None:
+        """It holds nothing."""
+
+    def stream(self, engine: str, params: Mapping[str, Any]) -> Generator[ev.Event, None, None]:
+        told = str(params["messages"][-1]["content"])
+        other = {"asked": [json.dumps(params)], "closed": [str(self.closed)], "forever": ["again"] * 1_000_000}
+        values: dict[str, float] = {}
+        try:
+            yield ev.Logged(text="Loading the model")
+            if told == "die":
+                yield ev.Failed(code="engine.died", message="The engine is gone.", hint="Send it again.")
+            yield ev.Started(info={"context": 2048, "prompt_tokens": 40})
+            words = other.get(told, told.split(" "))
+            for count, word in enumerate(words[: int(params.get("max_new_tokens", 256))], 1):
+                time.sleep(self.step)
+                yield ev.Wrote(text=word + " ")
+                values = {"tokens": count, "seconds_to_first_token": self.step, "tokens_per_second": 1 / self.step}
+                yield ev.Measured(step=count, values=values)
+            yield ev.Finished(reason="stop", values=values)
+        except GeneratorExit:
+            self.closed += 1
+            raise
+
+
+def lab(**env: str) -> Lab:
+    """A real Lab with that engine and the fake target. `env` names ATELIER_HOME."""
+    settings = Settings.read(env)
+    return Lab(settings, Store(settings.home), [Fake()], cast(EngineProcess, Scripted()))
+
+
+@contextmanager
+def served(home: Path) -> Iterator[str]:
+    """The address of that app in a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        env = os.environ | {"ATELIER_HOME": str(home), "GRADIO_SERVER_PORT": str(free.getsockname()[1])}
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.ui.scripted"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("Atelier is at http"), line
+        yield line.split()[-1]
+        process.terminate()
+
+
+if __name__ == "__main__":
+    from ui.shell import serve
+
+    serve(lab(**os.environ))

@@ -1,0 +1,179 @@
+"""Each endpoint, by a real client, over a real server; only the engine and the runs are scripted."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from backend import events as ev
+from tests.ui.scripted import served
+
+TABLE: dict[str, list[tuple[str, Any]]] = {  # the promise: inputs in order with their defaults, ... is required
+    "/chat": [
+        ("message", ...),
+        ("history", []),
+        ("model", ""),
+        ("adapter", ""),
+        ("system", ""),
+        ("max_new_tokens", 256),
+        ("temperature", 0.7),
+        ("top_p", 0.95),
+        ("seed", 0),
+    ],
+    "/upload": [("file", ...)],
+    "/launch": [("recipe", ...), ("params", {}), ("target", "local")],
+    "/run": [("run_id", ...)],
+    "/events": [("run_id", ...), ("after", 0)],
+    "/runs": [],
+    "/cancel": [("run_id", ...), ("save", True)],
+    "/resume": [("run_id", ...)],
+}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tmp_path_factory.mktemp("api")) as address:
+        yield address
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Client]:
+    one = Client(url, verbose=False)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def other(url: str) -> Iterator[Client]:
+    one = Client(url, verbose=False)
+    yield one
+    one.close()
+
+
+def test_these_endpoints_and_no_others(client):
+    named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    told = {
+        name: [
+            (p["parameter_name"], p["parameter_default"] if p["parameter_has_default"] else ...)
+            for p in one["parameters"]
+        ]
+        for name, one in named.items()
+    }
+    assert told == TABLE
+    assert client.view_api(return_format="dict", print_info=False)["unnamed_endpoints"] == {}
+    assert all(one["description"] for one in named.values())
+
+
+def test_chat_streams_the_text_so_far(client):
+    told = "one two three four five six seven eight nine ten " * 5
+    seen = list(client.submit(told, api_name="/chat"))
+    assert len(seen) > 2
+    assert all(later.startswith(earlier) for earlier, later in pairwise(seen))
+    assert seen[-1].split() == told.split()
+
+
+def test_chat_hands_everything_on(client):
+    history = [{"role": "user", "content": "hi <b>"}, {"role": "assistant", "content": "&lt;b"}]
+    answer = client.predict("asked", history, "", "", "be brief", 7, 0.0, 0.5, 3, api_name="/chat")
+    assert json.loads(answer) == {
+        "messages": [*history, {"role": "user", "content": "asked"}], "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "adapter": "", "system": "be brief", "max_new_tokens": 7, "temperature": 0.0, "top_p": 0.5, "seed": 3,
+    }  # fmt: skip
+
+
+def test_cancelling_a_chat_frees_the_engine(client):
+    before = int(client.predict("closed", api_name="/chat"))
+    job = client.submit("forever", max_new_tokens=100_000, api_name="/chat")
+    while not job.outputs():
+        time.sleep(0.02)
+    job.cancel()
+    deadline = time.monotonic() + 3
+    while int(client.predict("closed", api_name="/chat")) == before:
+        assert time.monotonic() < deadline, "the answer goes on"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"message": " "}, r"The message is empty; write something first\."),
+        ({"message": "x", "history": [{"role": "user"}]}, r"history holds .* not a turn.*role"),
+        (
+            {"message": "x", "model": "no such model!"},
+            r"'no such model!' is neither a Hub id nor a folder\. Write it as",
+        ),
+        ({"message": "x", "adapter": "run/none"}, r"none"),
+        ({"message": "die"}, r"The engine is gone\. Send it again\."),
+    ],
+)
+def test_chat_says_what_is_wrong(client, arguments, message):
+    with pytest.raises(AppError, match=message):
+        client.predict(**arguments, api_name="/chat")
+
+
+@pytest.mark.parametrize("params", [{"max_steps": 3}, '{"max_steps": 3}'])
+def test_a_run_is_launched_followed_and_listed(client, params):
+    run = client.predict("sft", params, "fake", api_name="/launch")
+    status = client.predict(run, api_name="/run")
+    assert (status["id"], status["recipe"], status["state"], status["target"]) == (run, "sft", "finished", "fake")
+    assert {"progress", "metrics", "artifacts", "error"} <= status.keys()
+    first = client.predict(run, api_name="/events")
+    assert [ev.parse(json.dumps(one)) for one in first["events"]][-1].ends
+    assert client.predict(run, first["cursor"], api_name="/events") == {"events": [], "cursor": first["cursor"]}
+    assert client.predict(api_name="/runs")[0]["id"] == run
+    assert client.predict(run, api_name="/cancel") == "finished"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nope", {}, "fake"), "no recipe 'nope'.*sft"),
+        (("sft", {}, "moon"), "no target 'moon'.*fake"),
+        (("sft", {"max_steps": 0}, "fake"), "max_steps is 0"),
+        (("sft", "[1]", "fake"), "params is list; it must be a JSON object"),
+        (("sft", "{max", "fake"), "params is not JSON"),
+    ],
+)
+def test_launch_says_what_is_wrong(client, arguments, message):
+    with pytest.raises(AppError, match=message):
+        client.predict(*arguments, api_name="/launch")
+
+
+def test_a_client_keeps_its_runs_and_another_is_told_not_yours(client, other):
+    run = client.predict("sft", {"max_steps": 3}, "fake", api_name="/launch")
+    assert [one["id"] for one in client.predict(api_name="/runs")] == [run]
+    assert other.predict(api_name="/runs") == []
+    for endpoint in ("/run", "/events", "/cancel", "/resume"):
+        with pytest.raises(AppError, match="not yours"):
+            other.predict(run, api_name=endpoint)
+
+
+def test_a_call_without_any_session_owns_only_itself(url):
+    def call(endpoint: str, data: list[Any]) -> str:
+        event = httpx.post(f"{url}/gradio_api/call/{endpoint}", json={"data": data}).json()["event_id"]
+        return httpx.get(f"{url}/gradio_api/call/{endpoint}/{event}", timeout=30).text
+
+    assert "complete" in call("launch", ["sft", {"max_steps": 3}, "fake"])
+    assert call("runs", []).split("data: ")[1].strip() == "[[]]"
+
+
+def test_an_upload_is_the_callers_own(client, tmp_path: Path):
+    file = tmp_path / "my rows.jsonl"
+    file.write_text('{"messages": []}\n')
+    dataset = client.predict(handle_file(str(file)), api_name="/upload")
+    assert dataset.startswith("upload/")
+    assert dataset.endswith("my rows.jsonl")
+
+
+def test_resume_says_why_not(client):
+    run = client.predict("sft", {"max_steps": 3}, "fake", api_name="/launch")
+    with pytest.raises(AppError, match="is finished; only a stopped run"):
+        client.predict(run, api_name="/resume")

@@ -1,0 +1,18 @@
+"""What the tabs and the sidebar of one page share. They speak with one another through this alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+
+@dataclass(frozen=True)
+class Page:
+    """Set a State and select a tab (`gr.Tabs(selected="run")` as the output for `tabs`); react to `run.change`."""
+
+    blocks: gr.Blocks  # for `page.blocks.load(...)`: when a visitor opens the page
+    tabs: gr.Tabs  # ids: text · tune · run
+    run: gr.State  # id of the run shown, '' for none; `?run=ID` sets it too
+    chat_with: gr.State  # [model, adapter] to talk to, [] for no wish
+    clone: gr.State  # id of the run whose settings the Tune tab takes over, '' for no wish

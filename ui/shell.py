@@ -1,0 +1,120 @@
+"""The frame: header, tabs, sidebar, and how it is served."""
+
+from __future__ import annotations
+
+import html
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from backend.lab import Lab
+from ui import api, runs
+from ui.page import Page
+from ui.tabs import run, text, tune
+from ui.visitor import Cookies
+
+TABS = (("text", "Text", text.build), ("tune", "Tune", tune.build), ("run", "Run", run.build))
+STYLE = Path(__file__).with_name("style.css")
+# What a model writes may name pictures anywhere; only this server's are fetched.
+HEAD = f"""
+<meta http-equiv="Content-Security-Policy" content="img-src 'self' data: blob:; media-src 'self' data: blob:">
+<script>{Path(__file__).with_name("page.js").read_text()}</script>"""
+LIMITS = {"default_concurrency_limit": 16, "max_size": 256}  # events at work of one kind, and waiting in all
+
+
+def build(lab: Lab) -> gr.Blocks:
+    """The whole page. Nothing here waits for a model, the Hub or a run."""
+    with gr.Blocks(title="Atelier", analytics_enabled=False) as blocks:
+        shown, wish, clone = gr.State(""), gr.State([]), gr.State("")
+        with gr.Row(elem_id="header"):
+            gr.HTML(f"<h1>Atelier</h1> <span id=where>{html.escape(lab.where())}</span>", padding=False)
+            if "SPACE_ID" in lab.settings.env and "OAUTH_CLIENT_ID" in lab.settings.env:
+                gr.LoginButton("Sign in", "Sign out ({})", size="sm", scale=0, min_width=90, elem_id="sign-in")
+            theme = gr.Button("◐ Theme", size="sm", scale=0, min_width=80, elem_id="theme")
+            theme.click(None, js="() => atelier.theme()", api_visibility="private")
+        with gr.Tabs(elem_id="tabs") as tabs:
+            page = Page(blocks=blocks, tabs=tabs, run=shown, chat_with=wish, clone=clone)
+            for key, title, make in TABS:
+                with gr.Tab(title, id=key, elem_id=f"tab-{key}"):
+                    make(lab, page)
+        runs.sidebar(lab, page)
+        api.publish(lab)
+        blocks.load(None, js="() => atelier.begin()", api_visibility="private")
+        blocks.load(_open, None, [tabs, shown], api_visibility="private", show_progress="hidden")
+    return blocks
+
+
+def _open(request: gr.Request) -> list[Any]:
+    """`?run=ID` opens that run, `?tab=tune` that tab."""
+    asked = request.query_params
+    wanted, known = str(asked.get("tab", "")), {key for key, *_ in TABS}
+    if asked.get("run"):
+        return [gr.Tabs(selected="run"), str(asked["run"])[:64]]
+    return [gr.Tabs(selected=wanted) if wanted in known else gr.skip(), gr.skip()]
+
+
+def _theme() -> gr.themes.Base:
+    plain = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+    mono = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+    return gr.themes.Default(
+        primary_hue="teal", secondary_hue="teal", neutral_hue="slate", font=plain, font_mono=mono,
+        spacing_size="sm", radius_size="md", text_size="md",
+    )  # fmt: skip
+
+
+def _health(_: Request) -> PlainTextResponse:
+    return PlainTextResponse("ok")
+
+
+def _taken(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1" if host == "0.0.0.0" else host, port)) == 0
+
+
+def launch(lab: Lab) -> gr.Blocks:
+    """Serve the page and come back at once."""
+    blocks = build(lab).queue(**LIMITS)
+    blocks.launch(
+        server_name=lab.settings.host,
+        server_port=lab.settings.port,
+        share=lab.settings.share,
+        app_kwargs={"routes": [Route("/health", _health)], "middleware": [Middleware(Cookies)]},
+        theme=_theme(),
+        css_paths=[STYLE, STYLE.with_name("runs.css")],
+        head=HEAD,
+        favicon_path=Path(__file__).with_name("favicon.svg"),
+        footer_links=["api"],
+        run_history=False,
+        max_file_size="512mb",
+        enable_monitoring=False,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    return blocks
+
+
+def serve(lab: Lab) -> None:
+    """Serve until Ctrl+C or a polite kill. Runs go on by themselves."""
+    host, port = lab.settings.host, lab.settings.port
+    if _taken(host, port):
+        lab.close()
+        sys.exit(f"Port {port} is taken by another program. Stop that, or set GRADIO_SERVER_PORT to another number.")
+    ended = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: ended.set())
+    blocks = launch(lab)
+    print(f"Atelier is at {blocks.local_url.rstrip('/')}", flush=True)
+    ended.wait()
+    print("Stopped. Runs that are training go on; start Atelier again to see them.", flush=True)
+    blocks.close(verbose=False)
+    lab.close()

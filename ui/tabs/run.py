@@ -1,0 +1,232 @@
+"""One run, from its event log alone: how it goes, what it made, and what its owner can do with it.
+
+A Timer asks once a second while the run lives. What the page has already is not sent again: a hidden field holds a
+mark for each part, and only parts whose mark changed are built.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from backend import events as ev
+from backend.lab import Lab
+from ui import views
+from ui.page import Page
+from ui.toasts import toasts
+from ui.visitor import owner
+
+CHARTS = {  # elem_id → title, series, how the y axis is written
+    "run-loss": ("Loss", ("loss", "eval_loss"), None),
+    "run-rate": ("Learning rate", ("learning_rate",), "~e"),
+    "run-speed": ("Tokens per second", ("tokens_per_second",), None),
+}
+COLOURS = {"Loss": "#0d9488", "Eval loss": "#d97706"}
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+OPEN_LINK = """element.addEventListener("click", event => {
+  const link = event.target.closest("a[data-run]");
+  if (link) { event.preventDefault(); trigger("open", {run: link.dataset.run}); }
+});"""
+# The address follows the run shown, so that a reload, a shared link and a server that comes back find it again.
+ADDRESS = """marks => {
+  const url = new URL(location), run = marks ? JSON.parse(marks)[0] : "";
+  if (run) url.searchParams.set("run", run); else url.searchParams.delete("run");
+  url.searchParams.delete("tab");
+  history.replaceState(history.state, "", url);
+}"""
+PRESS = "() => { setTimeout(() => document.querySelector('#%s')?.click(), 50); }"
+
+
+def build(lab: Lab, page: Page) -> None:
+    seen_views = views.Views(lab.watch)
+    seen = gr.Textbox("", visible=False)
+    timer = gr.Timer(1, active=False)
+    with gr.Column(elem_id="run-empty") as empty:
+        gr.HTML('<p class="empty">Your runs will be here. Start one in Tune.</p>', padding=False)
+        start = gr.Button("Go to Tune", variant="primary", size="sm", elem_id="run-go-tune", scale=0, min_width=120)
+    with gr.Column(visible=False, elem_id="run-view") as body:
+        header = gr.HTML(elem_id="run-header", js_on_load=OPEN_LINK, padding=False)
+        with gr.Row(elem_id="run-actions"):
+            chat = _button("Chat with it", "run-chat", "primary")
+            save = _button("Stop and save", "run-save")
+            cancel = _button("Cancel", "run-cancel")
+            resume = _button("Resume", "run-resume", "primary")
+            clone = _button("Clone and edit", "run-clone")
+        with gr.Row(visible=False, elem_id="run-sure") as sure:
+            gr.HTML("Cancel ends the run now. What it learned since its last checkpoint is lost.", padding=False)
+            yes = _button("Cancel the run", "run-cancel-yes", "stop")
+            no = _button("Let it run", "run-cancel-no")
+        with gr.Row(elem_id="run-charts"):
+            charts = [_chart(name) for name in CHARTS]
+        samples = gr.HTML(elem_id="run-samples", padding=False, visible=False)
+        log = gr.HTML(elem_id="run-log", padding=False)
+        with gr.Row(elem_id="run-files"):
+            made = gr.HTML(elem_id="run-artifacts", padding=False)
+            with gr.Column(scale=0, min_width=190):
+                zip_adapter = _button("Download adapter", "run-zip")
+                get_log = _button("Download log", "run-get-log")
+        with gr.Accordion("Settings", open=False, elem_id="run-settings"):
+            settings = gr.HTML(padding=False)
+        with gr.Accordion("Code", open=False, elem_id="run-code") as panel:
+            code = gr.Code(language="python", label="The same in plain Python", interactive=False, max_lines=40)
+    file = gr.DownloadButton("file", elem_id="run-file", visible="hidden")
+
+    buttons = [chat, save, cancel, resume, zip_adapter, sure]
+    shown = [empty, body, timer, header, *buttons, *charts, samples, log, made, settings, panel, code, seen]
+
+    def draw(run_id: str, marks: str, who: str) -> list[Any]:
+        """An update for each of `shown`; `marks` tells what the page has."""
+        if not run_id:
+            return nothing()
+        status, view = lab.status(run_id, who), seen_views.look(run_id, who)
+        parts = _parts(status, view)
+        before, *had = json.loads(marks or "[]") or [""]
+        has = [views.mark(key) for key, _, _ in parts]
+        updates: list[Any] = []
+        for (_, many, make), old, new in zip(parts, had if before == run_id else [None] * len(parts), has, strict=True):
+            updates += [gr.skip()] * many if old == new else make()
+        return [*updates, gr.skip() if [before, *had] == [run_id, *has] else json.dumps([run_id, *has])]
+
+    def nothing() -> list[Any]:
+        """Updates for each of `shown` when there is no run to show."""
+        frame = [gr.update(visible=True), gr.update(visible=False), gr.Timer(active=False)]
+        return [*frame, *[gr.skip()] * (len(shown) - len(frame) - 1), ""]
+
+    @toasts
+    def show(run_id: str, request: gr.Request) -> list[Any]:
+        return draw(run_id, "", owner(request))
+
+    @toasts
+    def tick(run_id: str, marks: str, request: gr.Request) -> list[Any]:
+        return draw(run_id, marks, owner(request))
+
+    @toasts
+    def on_save(run_id: str, marks: str, request: gr.Request) -> list[Any]:
+        lab.cancel(run_id, owner(request), save=True)
+        return draw(run_id, marks, owner(request))
+
+    @toasts
+    def on_cancel(run_id: str, marks: str, request: gr.Request) -> list[Any]:
+        lab.cancel(run_id, owner(request), save=False)
+        return draw(run_id, marks, owner(request))
+
+    @toasts
+    def on_resume(run_id: str, marks: str, request: gr.Request) -> list[Any]:
+        lab.resume(run_id, owner(request))
+        return draw(run_id, marks, owner(request))
+
+    @toasts
+    def on_chat(run_id: str, request: gr.Request) -> list[Any]:
+        model = lab.status(run_id, owner(request))["params"].get("model", "")
+        return [[model, f"run/{run_id}"], gr.Tabs(selected="text")]
+
+    @toasts
+    def on_zip(run_id: str, request: gr.Request) -> Any:
+        run = lab.run(run_id, owner(request))
+        return shutil.make_archive(str(_fresh(file) / f"adapter-{run.id}"), "zip", run.folder / "adapter")
+
+    @toasts
+    def on_log(run_id: str, request: gr.Request) -> Any:
+        path = _fresh(file) / f"run-{run_id}.log"
+        path.write_text(views.full_log(_all(lab, run_id, owner(request))))
+        return str(path)
+
+    @toasts
+    def on_code(run_id: str, request: gr.Request) -> str:
+        status = lab.status(run_id, owner(request))
+        return lab.code(status["recipe"], status["params"], owner(request))
+
+    page.run.change(show, page.run, shown, **PRIVATE).failure(nothing, None, shown, **PRIVATE)
+    seen.change(None, seen, None, js=ADDRESS, **PRIVATE)
+    timer.tick(tick, [page.run, seen], shown, queue=False, **PRIVATE)
+    for button, act in ((save, on_save), (yes, on_cancel), (resume, on_resume)):
+        button.click(act, [page.run, seen], shown, **PRIVATE)
+    cancel.click(lambda: gr.update(visible=True), None, sure, **PRIVATE)
+    for button in (yes, no):
+        button.click(lambda: gr.update(visible=False), None, sure, **PRIVATE)
+    chat.click(on_chat, page.run, [page.chat_with, page.tabs], **PRIVATE)
+    clone.click(lambda run_id: [run_id, gr.Tabs(selected="tune")], page.run, [page.clone, page.tabs], **PRIVATE)
+    panel.expand(on_code, page.run, code, **PRIVATE)
+    start.click(lambda: gr.Tabs(selected="tune"), None, page.tabs, **PRIVATE)
+    header.open(_linked, None, page.run, **PRIVATE)
+    for button, make in ((zip_adapter, on_zip), (get_log, on_log)):
+        button.click(make, page.run, file, **PRIVATE).success(None, None, None, js=PRESS % "run-file", **PRIVATE)
+
+
+def _button(title: str, elem_id: str, variant: str = "secondary") -> gr.Button:
+    return gr.Button(title, variant=variant, size="sm", elem_id=elem_id, scale=0, min_width=120)
+
+
+def _chart(name: str) -> gr.LinePlot:
+    title, series, written = CHARTS[name]
+    return gr.LinePlot(
+        x="step", y="value", color="series" if len(series) > 1 else None, color_title=" ", color_map=COLOURS, title=title, x_title="step", y_title=" ", height=220, min_width=240,
+        y_axis_format=written, elem_id=name, tooltip="all",
+    )  # fmt: skip
+
+
+Part = tuple[Any, int, Callable[[], list[Any]]]  # what its mark is made of, how many components, their values
+
+
+def _parts(status: Mapping[str, Any], view: views.View) -> list[Part]:
+    """What is shown of a run, in the order of the components."""
+    living = status["state"] in views.LIVING
+    adapter = any(row["kind"] == "adapter" for row in status["artifacts"])
+    can = [
+        adapter,  # chat with it
+        status["state"] == "running",  # stop and save
+        living,  # cancel
+        status["state"] in ("paused", "failed", "cancelled"),  # resume
+        adapter,  # download it
+    ]
+    head, made = views.header(status, view), views.artifacts(status)
+    return [
+        (living, 3, lambda: [gr.update(visible=False), gr.update(visible=True), gr.Timer(active=living)]),
+        (head, 1, lambda: [head]),
+        (can, 6, lambda: [*(gr.update(visible=shown) for shown in can), gr.update(visible=False)]),
+        *[_plot(view, names) for _, names, _ in CHARTS.values()],
+        (view.drawn, 1, lambda: [gr.update(value=views.samples(view), visible=bool(view.samples))]),
+        (view.lines, 1, lambda: [views.log(view)]),
+        (made, 1, lambda: [made]),
+        (status["info"], 1, lambda: [views.settings(status)]),
+        ("code", 2, lambda: [gr.update(open=False), ""]),  # asked for when it is opened
+    ]
+
+
+def _plot(view: views.View, names: Sequence[str]) -> Part:
+    """A chart; it is not there while there is nothing to draw."""
+
+    def make() -> list[Any]:
+        columns = views.table(view, names)
+        return [gr.update(value=pd.DataFrame(columns), visible=bool(columns["step"]))]
+
+    return [view.series[name].taken for name in names if name in view.series], 1, make
+
+
+def _fresh(button: gr.DownloadButton) -> Path:
+    """A new folder whose files Gradio may hand out; its name can't be guessed."""
+    folder = Path(button.GRADIO_CACHE) / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _all(lab: Lab, run_id: str, who: str) -> Iterator[ev.Event]:
+    """Every event of a run up to now."""
+    cursor = 0
+    while True:
+        events, after = lab.watch(run_id, who, cursor)
+        if after == cursor:
+            return
+        cursor = after
+        yield from events
+
+
+def _linked(event: gr.EventData) -> str:
+    return str(event.run)[:64]

@@ -1,0 +1,66 @@
+"""The only `except` of the UI: an error becomes a toast, and the form keeps what was typed."""
+
+from __future__ import annotations
+
+import functools
+import html
+import inspect
+import json
+from collections.abc import Callable, Generator
+from typing import Any
+
+import gradio as gr
+
+from backend import errors
+
+_TITLES: dict[type[errors.LabError], str] = {
+    errors.BadData: "The data can't be used",
+    errors.BadInput: "Please check",
+    errors.NotFound: "Not found",
+    errors.NotYours: "Not yours",
+    errors.Gated: "Access needed",
+    errors.HubError: "The Hub",
+    errors.NoRoom: "No room",
+    errors.EngineDied: "The engine stopped",
+    errors.HomeInUse: "In use",
+}
+
+
+def toast(error: errors.LabError, *, page: bool = True) -> gr.Error:
+    """What to raise instead. A page shows the text as HTML, so it is escaped; a program gets it as it is."""
+    text = str(error)
+    title = next((words for kind, words in _TITLES.items() if isinstance(error, kind)), "It did not work")
+    return gr.Error(html.escape(text, quote=False) if page else text, title=title, print_exception=False)
+
+
+def toasts(handler: Callable[..., Any], *, page: bool = True) -> Callable[..., Any]:
+    """Wrap a handler, plain or streaming: a LabError is shown, nothing else is touched."""
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def streaming(*args: Any, **kwargs: Any) -> Generator[Any, None, None]:
+            try:
+                yield from handler(*args, **kwargs)
+            except errors.LabError as error:
+                raise toast(error, page=page) from None
+
+        return streaming
+
+    @functools.wraps(handler)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handler(*args, **kwargs)
+        except errors.LabError as error:
+            raise toast(error, page=page) from None
+
+    return plain
+
+
+def as_json(text: str, name: str) -> Any:
+    """What JSON text stands for. Raises BadInput where json would raise its own error."""
+    try:
+        return json.loads(text or "{}")
+    except ValueError as error:
+        raise errors.BadInput(
+            f"{name} is not JSON: {error}.", 'Write an object, for example {"max_steps": 10}.'
+        ) from None
