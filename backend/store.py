@@ -40,7 +40,9 @@ CREATE TABLE IF NOT EXISTS queue (
     place INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL UNIQUE, device TEXT NOT NULL,
     taken INTEGER NOT NULL DEFAULT 0
 );
-CREATE TABLE IF NOT EXISTS uploads (id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, created REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS uploads (
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, created REAL NOT NULL
+);
 """
 _RESERVE = 64 * 1024  # bytes set aside in each run's folder so that a full disk can still be told
 
@@ -182,7 +184,7 @@ class Store:
         return f"upload/{key}/{safe}"
 
     def uploaded(self, dataset: str, owner: str) -> Path:
-        """The file behind `upload/ID/NAME`; NotFound when it isn't there or isn't the owner's (nothing more is told)."""
+        """The file behind `upload/ID/NAME`. NotFound when it isn't there, or isn't the owner's: no more is told."""
         key, _, name = dataset.removeprefix("upload/").partition("/")
         with self._db() as db:
             row = db.execute("SELECT owner, name FROM uploads WHERE id = ?", (key,)).fetchone()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import secrets
 import sqlite3
@@ -101,4 +100,4 @@ def test_killed_at_random_points(server, home, tmp_path, kills):
     assert {a["file"] for a in told["artifacts"]} >= {"adapter"}
     assert (home / "runs" / run / "adapter" / "adapter_model.safetensors").stat().st_size > 0
     check_store(home, run)
-    assert os.listdir(home / "runs") == [run]
+    assert [path.name for path in (home / "runs").iterdir()] == [run]

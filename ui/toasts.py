@@ -13,24 +13,11 @@ import gradio as gr
 
 from backend import errors
 
-_TITLES: dict[type[errors.LabError], str] = {
-    errors.BadData: "The data can't be used",
-    errors.BadInput: "Please check",
-    errors.NotFound: "Not found",
-    errors.NotYours: "Not yours",
-    errors.Gated: "Access needed",
-    errors.HubError: "The Hub",
-    errors.NoRoom: "No room",
-    errors.EngineDied: "The engine stopped",
-    errors.HomeInUse: "In use",
-}
-
 
 def toast(error: errors.LabError, *, page: bool = True) -> gr.Error:
     """What to raise instead. A page shows the text as HTML, so it is escaped; a program gets it as it is."""
     text = str(error)
-    title = next((words for kind, words in _TITLES.items() if isinstance(error, kind)), "It did not work")
-    return gr.Error(html.escape(text, quote=False) if page else text, title=title, print_exception=False)
+    return gr.Error(html.escape(text, quote=False) if page else text, print_exception=False)
 
 
 def toasts(handler: Callable[..., Any], *, page: bool = True) -> Callable[..., Any]:

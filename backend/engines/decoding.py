@@ -48,13 +48,20 @@ class Decoding:
 
     def begin(self, prefixes: Prefixes) -> None:
         """Take over what is known of the prompt, so that it need not be read."""
-        self._cache = _empty_cache(self._voice)
+        from transformers import DynamicCache
+
+        voice = self._voice
+        self._cache = DynamicCache(config=voice.model.config)
+        layers: Any = ()
         if _plain(self._cache):
-            self._read, prefix = prefixes.find(self._voice.key, self._prompt, CHUNK)
+            self._read, prefix = prefixes.find(voice.key, self._prompt, CHUNK)
             if prefix is not None:
-                until = self._voice.virtual + self._read
-                for layer, (keys, values) in zip(self._cache.layers, prefix.layers, strict=True):
-                    layer.update(keys[:, :, :until], values[:, :, :until])
+                until = voice.virtual + self._read
+                layers = [(keys[:, :, :until], values[:, :, :until]) for keys, values in prefix.layers]
+        if not self._read and voice.prompt is not None and not self._torch.is_tensor(voice.prompt):
+            layers = [(layer.keys, layer.values) for layer in voice.prompt.layers]
+        for layer, (keys, values) in zip(self._cache.layers, layers, strict=False):
+            layer.update(keys, values)
 
     def read(self, prefixes: Prefixes) -> int:
         """Read the prompt's next chunk; how many of its tokens are read now."""
@@ -89,18 +96,6 @@ class Decoding:
                 given = {"inputs_embeds": torch.cat([voice.prompt.to(text.dtype), text], dim=1)}
             out = voice.model(**given, past_key_values=self._cache, use_cache=True, return_dict=True, **voice.options)
             self._logits = out.logits[:, -1]
-
-
-def _empty_cache(voice: Voice) -> Any:
-    """A cache that holds nothing, or a copy of what prefix tuning puts before the text."""
-    import torch
-    from transformers import DynamicCache
-
-    cache = DynamicCache(config=voice.model.config)
-    if voice.prompt is not None and not torch.is_tensor(voice.prompt):
-        for layer, known in zip(cache.layers, voice.prompt.layers, strict=True):
-            layer.update(known.keys, known.values)
-    return cache
 
 
 def _plain(cache: Any) -> bool:

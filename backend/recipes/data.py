@@ -115,7 +115,8 @@ def _chat_pair(row: Row) -> Row:
 
 
 def _alpaca(row: Row) -> Row:
-    question = "\n\n".join(part for part in (_text(row, "instruction"), row.get("input") or "") if part)
+    more = _text(row, "input", empty=True) if row.get("input") is not None else ""
+    question = "\n\n".join(part for part in (_text(row, "instruction"), more) if part)
     return {
         "prompt": [{"role": "user", "content": question}],
         "completion": [{"role": "assistant", "content": _text(row, "output")}],
@@ -150,7 +151,10 @@ def _messages(row: Row, column: str, answered: bool) -> list[Row]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    return _cut(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 40 else text[:39] + "…"
 
 
@@ -338,10 +342,10 @@ def _json(path: Path) -> Iterator[Row]:
         return
     for number, line in enumerate(_nonempty(itertools.chain([begun], lines)), 1):
         try:
-            row = json.loads(line)
+            row = json.loads(line.strip())
         except ValueError as error:
             raise BadData(
-                f"Row {number} of {path.name} is not JSON: {_reason(error)}: {_shown(line.strip())}",
+                f"Row {number} of {path.name} is not JSON: {_reason(error)} of {_cut(line.strip())}",
                 f"Correct row {number}; each line must be one object.",
                 "data.row",
             ) from None

@@ -67,7 +67,7 @@ def code(
         "assistant_only_loss": "can_mask(tokenizer)" if form == "messages" else "",
         "bf16": gpu if dtype == "bfloat16" else "False",
         "fp16": gpu if dtype == "float16" else "",
-        "gradient_checkpointing": {"auto": gpu, "on": "True", "off": "False"}[params.gradient_checkpointing],
+        "activation_checkpointing": {"auto": gpu, "on": "True", "off": "False"}[params.gradient_checkpointing],
         "logging_steps": str(params.logging_steps),
         "save_strategy": '"no"',
         "report_to": '"none"',

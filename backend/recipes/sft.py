@@ -139,6 +139,12 @@ def trainer_class() -> type[SFTTrainer]:
             self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
             return loss / max(1, int(count))
 
+        def evaluate(self, *args: Any, **more: Any) -> dict[str, float]:
+            """How often it is measured must not change what is learned: a data loader draws random numbers."""
+            with torch.random.fork_rng():
+                measured: dict[str, float] = super().evaluate(*args, **more)
+            return measured
+
     return Trainer
 
 

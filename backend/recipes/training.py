@@ -81,7 +81,7 @@ def arguments(params: TrainParams, chosen: device.Device, folder: Path) -> dict[
         "bf16": chosen.autocast and chosen.precision == "bf16",
         "fp16": chosen.autocast and chosen.precision == "fp16",
         "use_cpu": chosen.device == "cpu",
-        "gradient_checkpointing": chosen.gradient_checkpointing,
+        "activation_checkpointing": chosen.gradient_checkpointing,
         "dataloader_num_workers": chosen.workers,
         "dataloader_pin_memory": chosen.pin_memory,
         "logging_steps": params.logging_steps,

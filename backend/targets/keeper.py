@@ -72,7 +72,7 @@ def keep(run: Run, recipes: str) -> int:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         process_group=0,
-        preexec_fn=_die_with_parent,
+        preexec_fn=_settle,
     )
     if cancelled:
         cancel(signal.SIGTERM, None)
@@ -177,8 +177,12 @@ def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(child.pid, number)
 
 
-def _die_with_parent() -> None:
-    """Linux: a keeper that is killed takes its recipe along; elsewhere the closed pipe ends it at its next line."""
+def _settle() -> None:
+    """In the child, before the recipe: give way to the page and its answers, and end when the keeper does.
+
+    Elsewhere than on Linux the closed pipe ends it at its next line.
+    """
+    os.nice(10)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 

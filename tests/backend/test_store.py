@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -100,8 +101,9 @@ def test_a_second_server_is_told_who_holds_the_folder(tmp_path):
 
 
 def test_a_killed_server_lets_go(tmp_path):
-    code = f"import time; from pathlib import Path; from backend.store import Claim; c = Claim(Path({str(tmp_path)!r})); print('ok', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+    code = "import sys, time, pathlib; from backend.store import Claim; c = Claim(pathlib.Path(sys.argv[1]))"
+    code += "; print('ok', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as child:
         assert child.stdout.readline() == b"ok\n"
         with pytest.raises(HomeInUse):
             Claim(tmp_path)
@@ -116,7 +118,7 @@ def test_no_room_is_said_before_anything_is_written(tmp_path):
 
 def test_a_real_full_disk(tmp_path):
     """/dev/full refuses every write, as a full disk does."""
-    with pytest.raises(NoRoom, match="No space left"), room(tmp_path), open("/dev/full", "w") as file:
+    with pytest.raises(NoRoom, match="No space left"), room(tmp_path), Path("/dev/full").open("w") as file:
         file.write("x")
         file.flush()
 

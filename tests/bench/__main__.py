@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-BENCHES = ("startup", "store", "chat")
+BENCHES = ("startup", "store", "chat", "sft")
 HEAD = ("what", "figure", "against", "ratio", "requirement", "")
 
 

@@ -34,9 +34,9 @@ def build(lab: Lab, page: Page) -> None:
         mode = gr.Radio(
             ["Chat", "Compare"], value="Chat", label="Mode", container=False, min_width=150, elem_id="text-mode"
         )
-        more = gr.Button("Continue", size="sm", scale=0, min_width=72, elem_id="text-continue", visible=False)
         clear = gr.Button("Clear", size="sm", scale=0, min_width=56, elem_id="text-clear")
         show_code = gr.Button("Code", size="sm", scale=0, min_width=56, elem_id="text-code-button")
+        more = gr.Button("Continue", size="sm", scale=0, min_width=72, elem_id="text-continue", visible=False)
     with gr.Row(elem_id="text-sides", equal_height=True):
         with gr.Column(min_width=280):
             model_a, adapter_a, chat_a, meter_a = _side("a")
@@ -74,14 +74,16 @@ def build(lab: Lab, page: Page) -> None:
     def stream(
         kept: Sequence[Chat], requests: Sequence[Any], who: str, begun: Sequence[str] = (), empties: bool = False
     ) -> Views:
-        start = [Answer(text=text) for text in begun or [""] * len(kept)]
-        yield _view(kept, start, send=gr.update(visible=False), stop=gr.update(visible=True))
+        # Said more than once, as a page that is still being drawn may miss the first.
+        other = {"send": gr.update(visible=False), "stop": gr.update(visible=True)}
+        yield _view(kept, [Answer(text=text) for text in begun or [""] * len(kept)], **other)
         for answers in together([lab.stream("text", request, who) for request in requests], begun):
-            view = _view(kept, answers)
-            if empties and any(answer.text or answer.ended for answer in answers):
-                view = _view(kept, answers, message="")  # not before: an error leaves what was typed
-                empties = False
-            yield view
+            answered = any(answer.text or answer.ended for answer in answers)
+            if answered and empties:
+                other["message"] = ""  # not before: an error leaves what was typed
+            yield _view(kept, answers, **other)
+            if answered:
+                other, empties = {}, False
 
     @toasts
     def on_send(text: str, a: Chat, b: Chat, request: gr.Request, *values: Any) -> Views:

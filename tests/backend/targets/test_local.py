@@ -10,7 +10,6 @@ import pytest
 
 from backend import events as ev
 from backend.jobs import Job, fold
-from backend.store import Store
 from backend.targets import local
 from backend.targets.local import Local, alive
 

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from backend import events as ev
+from backend.errors import LabError
+from backend.recipes.callbacks import Reporter, peak_memory, reporter
+from backend.recipes.checkpoints import whole
+
+
+class Play:
+    """A trainer's loop without a trainer: a step takes `pace` seconds."""
+
+    def __init__(self, folder: Path, total: int = 12, **more: Any) -> None:
+        self.said: list[ev.Event] = []
+        self.now = 0.0
+        self.pace = 2.0
+        self.folder = folder
+        self.reporter = Reporter(folder, self.said.append, rows=8, clock=lambda: self.now, **more)
+        self.state = SimpleNamespace(global_step=0, max_steps=total)
+        self.args = SimpleNamespace(output_dir=str(folder / "checkpoints"), learning_rate=0.1)
+        self.saved: list[int] = []
+        self.reporter.on_train_begin(self.args, self.state, self.control())
+
+    def control(self) -> SimpleNamespace:
+        names = ("should_log", "should_save", "should_evaluate", "should_training_stop")
+        return SimpleNamespace(**dict.fromkeys(names, False))
+
+    def step(self, **logs: float) -> SimpleNamespace:
+        control = self.control()
+        self.reporter.on_step_begin(self.args, self.state, control)
+        self.now += self.pace
+        self.state.global_step += 1
+        self.reporter.on_step_end(self.args, self.state, control)
+        self.reporter.on_log(self.args, self.state, control, {"loss": 1.0} | logs)
+        if control.should_evaluate:
+            self.reporter.on_log(self.args, self.state, control, {"eval_loss": 0.5, "eval_runtime": 3.0})
+        if control.should_save:
+            checkpoint = self.folder / "checkpoints" / f"checkpoint-{self.state.global_step}"
+            checkpoint.mkdir(parents=True)
+            (checkpoint / "weights").write_text("x")
+            self.now += 6
+            self.reporter.on_save(self.args, self.state, control, model=None)
+            self.saved.append(self.state.global_step)
+        return control
+
+    def of(self, kind: type[ev.Event]) -> list[Any]:
+        return [event for event in self.said if isinstance(event, kind)]
+
+
+def test_it_saves_three_times_a_run(tmp_path: Path) -> None:
+    play = Play(tmp_path, total=11)
+    for _ in range(11):
+        play.step()
+    assert play.saved == [4, 8, 11]
+    assert all(whole(path) for path in (tmp_path / "checkpoints").iterdir())
+    assert [(event.kind, event.step) for event in play.of(ev.Produced)] == [("checkpoint", n) for n in (4, 8, 11)]
+
+
+def test_it_saves_as_asked_and_at_most_500_steps_apart(tmp_path: Path) -> None:
+    assert Play(tmp_path, total=100_000).reporter.save_steps == 500
+    assert Play(tmp_path, total=12, save_steps=5).reporter.save_steps == 5
+    assert Play(tmp_path, total=1).reporter.save_steps == 1
+
+
+def test_what_is_measured(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    play.step(num_tokens=400.0, learning_rate=0.1, total_flos=1e9)
+    play.step(num_tokens=1000.0)
+    first, second = play.of(ev.Measured)
+    assert first.values.keys() == {
+        *("loss", "num_tokens", "learning_rate", "rows_per_second", "tokens_per_second", "memory_gb")
+    }
+    assert (first.step, second.step) == (1, 2)
+    assert (second.values["rows_per_second"], second.values["tokens_per_second"]) == (4.0, 300.0)
+
+
+def test_speed_leaves_evaluation_and_saving_out(tmp_path: Path) -> None:
+    play = Play(tmp_path, save_steps=1)
+    play.step(num_tokens=100.0)
+    play.step(num_tokens=200.0)
+    assert [event.values["rows_per_second"] for event in play.of(ev.Measured) if "loss" in event.values] == [4.0, 4.0]
+    assert play.reporter.eval_loss == 0.5
+
+
+def test_eta_counts_steps_and_what_comes_between(tmp_path: Path) -> None:
+    play = Play(tmp_path, total=12, save_steps=6)
+    etas = []
+    for _ in range(12):
+        play.step()
+        etas.append(play.of(ev.Progressed)[-1].eta)
+    assert etas[0] is None  # the first step also warms up
+    assert etas[4] == 14.0
+    assert etas[6] == 16.0  # five steps of 2 s and a save of 6 s
+    assert etas[-1] == 0.0
+
+
+def test_eta_is_smooth(tmp_path: Path) -> None:
+    play = Play(tmp_path, total=100, save_steps=1000)
+    for _ in range(10):
+        play.step()
+    play.pace = 12.0
+    play.step()
+    assert play.of(ev.Progressed)[-1].eta == pytest.approx(89 * 4.0)
+
+
+def test_progress_is_not_told_more_than_twice_a_second(tmp_path: Path) -> None:
+    play = Play(tmp_path, total=100, save_steps=1000)
+    play.pace = 0.1
+    for _ in range(100):
+        play.step()
+    told = [event.done for event in play.of(ev.Progressed)]
+    assert 15 <= len(told) <= 25
+    assert told[-1] == 100
+
+
+def test_stop_and_save(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    play.step()
+    (tmp_path / "stop").write_text("save")
+    control = play.step()
+    assert control.should_training_stop
+    assert play.saved == [2]
+    assert play.reporter.stopped == "save"
+    assert not control.should_evaluate  # its owner waits
+
+
+def test_cancel_saves_nothing(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    (tmp_path / "stop").write_text("cancel")
+    assert play.step().should_training_stop
+    assert play.saved == []
+
+
+@pytest.mark.parametrize("name", ["loss", "grad_norm"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_ends_it(tmp_path: Path, name: str, value: float) -> None:
+    play = Play(tmp_path)
+    play.step()
+    with pytest.raises(LabError, match=f"is {value} at step 2.*learning_rate 0.1") as caught:
+        play.step(**{name: value})
+    assert "such as 0.01" in caught.value.hint
+    assert caught.value.code == "training.diverged"
+    assert play.of(ev.Measured)[-1].step == 2
+
+
+def test_samples_are_told_at_each_checkpoint(tmp_path: Path) -> None:
+    samples: Any = SimpleNamespace(rows=lambda model: [{"prompt": "a", "reference": "b", "base": "c", "answer": "d"}])
+    play = Play(tmp_path, save_steps=6, samples=samples)
+    for _ in range(12):
+        play.step()
+    told = [event for event in play.of(ev.Produced) if event.kind == "samples"]
+    assert [event.step for event in told] == [6, 12]
+    assert told[0].data == {"rows": [{"prompt": "a", "reference": "b", "base": "c", "answer": "d"}]}
+
+
+def test_a_trainer_takes_it(tmp_path: Path) -> None:
+    from transformers import TrainerCallback
+
+    made = reporter(tmp_path, print, 8)
+    assert isinstance(made, TrainerCallback)
+    assert isinstance(made, Reporter)
+
+
+def test_peak_memory_is_in_gigabytes() -> None:
+    assert 0.02 < peak_memory() < 50

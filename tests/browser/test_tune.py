@@ -1,0 +1,171 @@
+"""The Tune tab and the run view in a real browser with real training: four steps, live loss, reload, stop, resume."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.conftest import Server, clear
+
+pytestmark = pytest.mark.browser
+SLOW = 120_000  # ms; a run begins with importing the trainer and loading the model
+BUSY = 30_000  # ms; the page shares its two cores with a run that trains
+STEPS = 60
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patience() -> Iterator[None]:
+    expect.set_options(timeout=BUSY)
+    yield
+    expect.set_options(timeout=5_000)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, starter: Path) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("tune") / "home", {})
+    yield server.start()
+    clear(server.home)
+    server.process.wait(30)
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    one = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield one
+    one.close()
+
+
+def fill(page: Page, name: str, value: str) -> None:
+    page.locator(f"#tune-sft-{name} textarea, #tune-sft-{name} input").fill(value)
+
+
+def launch(page: Page, site: Server, **settings: str) -> str:
+    """Press through the four steps and Run; the run's id."""
+    page.goto(f"{site.url}/?tab=tune")
+    expect(page.locator("#tune-facts .row").first).to_be_visible()
+    expect(page.locator("#tune-facts")).to_contain_text("504 rows")
+    page.get_by_role("button", name="Next: Method").click()
+    expect(page.get_by_role("radio", name="Supervised fine-tuning with LoRA", exact=True)).to_be_checked()
+    for name, value in settings.items():
+        fill(page, name.replace("_", "-"), value)
+    page.get_by_role("button", name="Next: Where").click()
+    expect(page.locator("#tune-cost")).to_contain_text("Nothing waits")
+    page.get_by_role("button", name="Next: Run").click()
+    expect(page.locator("#tune-summary")).to_contain_text("SFT · LoRA r=8 on sample/instructions")
+    page.locator("#tune-launch").dblclick()  # one run all the same
+    expect(page.locator("#run-header .run-id")).to_be_visible()
+    expect(page).to_have_url(re.compile("run="))
+    return page.url.rpartition("run=")[2].partition("&")[0]
+
+
+def state(page: Page, word: str) -> None:
+    expect(page.locator("#run-header .state")).to_have_text(word, timeout=SLOW)
+
+
+def step(page: Page) -> int:
+    found = re.search(r"step (\d+) of", page.locator("#run-header .run-progress").inner_text())
+    return int(found[1]) if found else 0
+
+
+def test_the_whole_way_with_a_reload_a_stop_and_a_restart(context: BrowserContext, site: Server, browser: Browser) -> None:
+    page = context.new_page()
+    run = launch(page, site, max_steps=str(STEPS), per_device_train_batch_size="2")
+    expect(page.locator("#runs-list button[data-run]")).to_have_count(1)
+    expect(page.locator("#run-loss canvas, #run-loss svg").first).to_be_visible(timeout=SLOW)
+    state(page, "Running")
+
+    page.reload()
+    expect(page.locator("#run-header .run-id")).to_have_text(f"run {run}")
+    expect(page.locator("#run-figures")).to_contain_text("Loss")
+    before = step(page)
+    expect(page.locator("#run-header .run-progress")).not_to_contain_text(f"step {before} of", timeout=SLOW)
+
+    stranger = browser.new_context()
+    other = stranger.new_page()
+    other.goto(f"{site.url}/?run={run}")
+    expect(other.get_by_text("This run is not yours.")).to_be_visible()
+    expect(other.locator("#run-view")).to_be_hidden()
+    expect(other.locator("#runs-list button[data-run]")).to_have_count(0)
+    stranger.close()
+
+    page.locator("#run-save").click()
+    state(page, "Paused")
+    expect(page.locator("#run-artifacts")).to_contain_text("Adapter")
+    stopped = step(page)
+    assert 0 < stopped < STEPS
+
+    page.evaluate("window.before = true")
+    site.restart()
+    page.wait_for_function("!window.before", timeout=SLOW)  # the page comes back by itself, with the same run
+    state(page, "Paused")
+    page.locator("#run-resume").click()
+    state(page, "Finished")
+    expect(page.locator("#run-header .run-progress")).to_have_text(f"step {STEPS} of {STEPS}")
+    expect(page.locator("#run-log")).to_contain_text(f"Went on from step {stopped}")
+    expect(page.locator("#run-samples .sample").first).to_contain_text("Should be")
+
+    with page.expect_download() as log:
+        page.locator("#run-get-log").click()
+    assert f"measure step {STEPS}" in Path(log.value.path()).read_text()
+    with page.expect_download() as adapter:
+        page.locator("#run-zip").click()
+    assert adapter.value.suggested_filename == f"adapter-{run}.zip"
+    page.locator("#run-code button").first.click()
+    expect(page.locator("#run-code .cm-content")).to_contain_text("SFTTrainer")
+
+    page.locator("#run-chat").click()
+    expect(page.locator("#text-adapter-a input")).to_have_value(re.compile(run))
+
+
+def test_two_at_once_wait_in_line_and_each_can_leave(context: BrowserContext, site: Server, browser: Browser) -> None:
+    first = context.new_page()
+    launch(first, site, max_steps="500")
+    second_visitor = browser.new_context()
+    second = second_visitor.new_page()
+    second.goto(f"{site.url}/?tab=tune")
+    second.get_by_role("button", name="Straight to Run").click()
+    second.locator("#tune-launch").click()
+    state(second, "Queued: 1 run before yours")
+    first.locator("#run-cancel").click()
+    expect(first.locator("#run-sure")).to_contain_text("is lost")
+    first.locator("#run-cancel-no").click()
+    expect(first.locator("#run-sure")).to_be_hidden()
+    first.locator("#run-cancel").click()
+    first.locator("#run-cancel-yes").click()
+    state(first, "Cancelled")
+    expect(second.locator("#run-header .state")).to_have_text(re.compile("Running|next"), timeout=SLOW)
+    second.locator("#run-cancel").click()
+    second.locator("#run-cancel-yes").click()
+    state(second, "Cancelled")
+    second_visitor.close()
+
+
+def test_a_wrong_value_is_named_and_the_form_keeps_it(context: BrowserContext, site: Server) -> None:
+    page = context.new_page()
+    page.goto(f"{site.url}/?tab=tune")
+    page.get_by_role("button", name="Next: Method").click()
+    fill(page, "max-steps", "0")
+    page.get_by_role("button", name="Next: Where").click()
+    expect(page.get_by_text("max_steps is 0; use at least 1").first).to_be_visible()
+    page.get_by_role("button", name="Next: Run").click()
+    page.locator("#tune-launch").click()
+    expect(page.locator("#tune-launch")).to_be_enabled()
+    expect(page.locator("#run-view")).to_be_hidden()
+    assert page.locator("#tune-sft-max-steps textarea, #tune-sft-max-steps input").input_value() == "0"
+    expect(page.locator("#runs-list button[data-run]")).to_have_count(0)
+
+
+def test_on_a_phone_nothing_is_wider_than_the_page(browser: Browser, site: Server) -> None:
+    phone = browser.new_context(viewport={"width": 390, "height": 844})
+    page = phone.new_page()
+    page.goto(f"{site.url}/?tab=tune")
+    for button in ("Next: Method", "Next: Where", "Next: Run"):
+        expect(page.get_by_role("button", name=button)).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.get_by_role("button", name=button).click()
+    expect(page.locator("#runs-list")).not_to_be_in_viewport()
+    phone.close()

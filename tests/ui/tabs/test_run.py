@@ -1,0 +1,154 @@
+"""The run view over runs that a fake target plays: what is drawn, what is sent again, and for whom."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from backend import events as ev
+from backend.jobs import Run
+from backend.lab import Lab
+from tests.ui.drawing import ME, YOU, drawn, handler, outputs
+from tests.ui.scripted import lab as scripted
+from ui.tabs import run
+from ui.visitor import owner
+
+SKIP = {"__type__": "update"}
+ROWS = [{"prompt": "2+2?", "reference": "4", "base": "Four, I think", "answer": "4"}]
+
+
+@pytest.fixture
+def lab(home: Path) -> Lab:
+    return scripted(ATELIER_HOME=str(home))
+
+
+def begun(run: Run) -> list[ev.Event]:
+    """A run that has not ended."""
+    return [
+        ev.Started(info={"device": "cpu"}),
+        *(ev.Measured(step=i, values={"loss": 3.0 / i, "learning_rate": 1e-4}) for i in range(1, 6)),
+        ev.Progressed(done=5, total=20, eta=15),
+        ev.Produced(kind="samples", name="samples", step=5, data={"rows": ROWS}),
+        ev.Wrote(text="half way"),
+    ]
+
+
+def start(lab: Lab, script: Any = None) -> Run:
+    target: Any = lab.targets["fake"]
+    target.script = script or target.script
+    return lab.launch("sft", {}, owner(ME), "fake")
+
+
+def shown(blocks: gr.Blocks, values: list[Any]) -> dict[str, Any]:
+    """What was sent, by elem_id; skipped parts are left out."""
+    return {name: value for name, value in zip(outputs(blocks, "show"), values, strict=True) if value != SKIP}
+
+
+def visible(page: dict[str, Any]) -> set[str]:
+    return {name for name, value in page.items() if isinstance(value, dict) and value.get("visible")}
+
+
+def test_a_running_run_is_drawn_whole(lab: Lab) -> None:
+    one = start(lab, begun)
+    blocks = drawn(run.build, lab)
+    page = shown(blocks, handler(blocks, "show")(one.id, ME))
+    assert page["Timer"].active
+    assert visible(page) == {"run-view", "run-save", "run-cancel", "run-loss", "run-rate", "run-samples"}
+    assert "step 5 of 20 · 15 s left" in page["run-header"]
+    assert list(page["run-loss"]["value"]["step"]) == [1, 2, 3, 4, 5, 1]
+    assert "Four, I think" in page["run-samples"]["value"]
+    assert "half way" in page["run-log"]
+
+
+def test_a_tick_sends_only_what_changed(lab: Lab) -> None:
+    one = start(lab, begun)
+    blocks = drawn(run.build, lab)
+    marks = handler(blocks, "show")(one.id, ME)[-1]
+    tick = handler(blocks, "tick")
+    assert shown(blocks, tick(one.id, marks, ME)) == {}
+    target: Any = lab.targets["fake"]
+    target.write(one, ev.Logged(text="a word"))
+    page = shown(blocks, tick(one.id, marks, ME))
+    assert set(page) == {"run-log", "Textbox"}
+    target.write(one, ev.Measured(step=6, values={"loss": 0.4}))
+    page = shown(blocks, tick(one.id, page["Textbox"], ME))
+    assert set(page) == {"run-header", "run-loss", "Textbox"}
+
+
+def test_marks_of_another_run_or_of_none_have_everything_sent(lab: Lab) -> None:
+    one, two = start(lab), start(lab)
+    blocks = drawn(run.build, lab)
+    show, tick = handler(blocks, "show"), handler(blocks, "tick")
+    page = shown(blocks, tick(two.id, show(one.id, ME)[-1], ME))
+    assert set(page) == set(outputs(blocks, "show"))
+    assert json.loads(page["Textbox"])[0] == two.id
+
+
+def test_an_ended_run_stops_the_timer_and_can_be_talked_to(lab: Lab) -> None:
+    def script(one: Run) -> list[ev.Event]:
+        (one.folder / "adapter").mkdir()
+        (one.folder / "adapter" / "adapter_config.json").write_text("{}")
+        made = ev.Produced(kind="adapter", name="adapter", file="adapter", step=5)
+        return [*begun(one), made, ev.Finished(values={"train_loss": 1.0})]
+
+    one = start(lab, script)
+    blocks = drawn(run.build, lab)
+    page = shown(blocks, handler(blocks, "show")(one.id, ME))
+    assert not page["Timer"].active
+    assert {"run-chat", "run-zip"} < visible(page)
+    assert not {"run-save", "run-cancel", "run-resume"} & visible(page)
+    wish, tabs = handler(blocks, "on_chat")(one.id, ME)
+    assert (wish[1], tabs.selected) == (f"run/{one.id}", "text")
+    with zipfile.ZipFile(handler(blocks, "on_zip")(one.id, ME)) as archive:
+        assert "adapter_config.json" in archive.namelist()
+    assert "half way" in Path(handler(blocks, "on_log")(one.id, ME)).read_text()
+
+
+def test_a_failed_run_says_why_and_what_to_do(lab: Lab) -> None:
+    said = ev.Failed(code="no_room", message="Memory ran out <at> step 3.", hint="Use a smaller batch.")
+    one = start(lab, lambda _: [ev.Started(), said])
+    blocks = drawn(run.build, lab)
+    page = shown(blocks, handler(blocks, "show")(one.id, ME))
+    assert "Memory ran out &lt;at&gt; step 3." in page["run-header"]
+    assert "Use a smaller batch." in page["run-header"]
+    assert "line-error" in page["run-log"]
+    assert "run-resume" in visible(page)
+
+
+def test_stop_and_save_and_cancel(lab: Lab) -> None:
+    for name, word in (("on_save", "Paused"), ("on_cancel", "Cancelled")):
+        one = start(lab, begun)
+        blocks = drawn(run.build, lab)
+        page = shown(blocks, handler(blocks, name)(one.id, "", ME))
+        assert word in page["run-header"]
+        assert "run-resume" in visible(page)
+
+
+@pytest.mark.parametrize("name", ["show", "on_code", "on_chat", "on_zip", "on_log"])
+def test_somebody_elses_run_is_not_yours_and_nothing_more(lab: Lab, name: str) -> None:
+    one = start(lab)
+    blocks = drawn(run.build, lab)
+    with pytest.raises(gr.Error) as error:
+        handler(blocks, name)(one.id, YOU)
+    assert error.value.message.startswith("This run is not yours.")
+    assert one.job.params["dataset"] not in error.value.message
+
+
+def test_with_no_run_there_is_a_way_to_one(lab: Lab) -> None:
+    blocks = drawn(run.build, lab)
+    page = shown(blocks, handler(blocks, "show")("", ME))
+    assert visible(page) == {"run-empty"}
+    assert not page["Timer"].active
+
+
+def test_the_code_is_made_when_it_is_asked_for(lab: Lab) -> None:
+    one = start(lab)
+    blocks = drawn(run.build, lab)
+    script = handler(blocks, "on_code")(one.id, ME)
+    compile(script, "script.py", "exec")
+    assert "SFTTrainer" in script
