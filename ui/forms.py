@@ -14,8 +14,6 @@ import gradio as gr
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-_BOUNDS = (("ge", "at least {}"), ("gt", "more than {}"), ("le", "at most {}"), ("lt", "less than {}"))
-
 
 class Form:
     """Draws a field for each of `model`'s, where it is made: `basic` ones first, the rest under More settings.
@@ -75,16 +73,24 @@ def _component(name: str, field: FieldInfo, elem_id: str) -> gr.components.Compo
 
 
 def _info(field: FieldInfo, optional: bool) -> str:
-    """The description and the bounds, in words."""
-    bounds = [
-        words.format(f"{bound:,}" if isinstance(bound, int) else f"{bound:g}")
-        for name, words in _BOUNDS
-        for rule in field.metadata
-        if (bound := getattr(rule, name, None)) is not None
-    ]
-    parts = [(field.description or "").strip().rstrip("."), ", ".join(bounds)]
+    """The description and the range, in words."""
+    parts = [(field.description or "").strip().rstrip("."), _range(field)]
     parts.append("may stay empty" if optional and "empty" not in parts[0].lower() else "")
     return ". ".join(part[0].upper() + part[1:] for part in parts if part)
+
+
+def _range(field: FieldInfo) -> str:
+    """`1 to 1,024`, `above 0, up to 10`, `from 0`."""
+    bounds = {
+        name: f"{bound:,.10g}"
+        for name in ("ge", "gt", "le", "lt")
+        for rule in field.metadata
+        if (bound := getattr(rule, name, None)) is not None
+    }
+    if "ge" in bounds and "le" in bounds:
+        return f"{bounds['ge']} to {bounds['le']}"
+    words = (("ge", "from {}"), ("gt", "above {}"), ("le", "up to {}"), ("lt", "below {}"))
+    return ", ".join(word.format(bounds[name]) for name, word in words if name in bounds)
 
 
 def _kinds(field: FieldInfo) -> tuple[list[Any], bool]:
@@ -127,4 +133,4 @@ def _shown(field: FieldInfo, value: Any) -> Any:
         return value
     if isinstance(value, list | tuple | set):
         return ", ".join(str(part) for part in value)
-    return "" if value is None else str(value)
+    return "" if value is None else str(value).removesuffix(".0") if isinstance(value, float) else str(value)

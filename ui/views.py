@@ -134,7 +134,7 @@ class View:
     def _measure(self, step: int, name: str, value: Any) -> None:
         if name not in self.series and len(self.series) >= SERIES:
             return
-        if isinstance(value, int | float | str) and (number := _number(value)) is not None:
+        if (number := _number(value)) is not None:
             self.series.setdefault(name, Series()).add(step, number)
 
     def _produced(self, event: ev.Produced) -> None:
@@ -146,7 +146,8 @@ class View:
             while len(self.samples) > CHECKPOINTS:  # the first answers stay: they are what was learned from
                 del self.samples[list(self.samples)[1]]
         else:
-            self._write(event.at, "mark", f"Saved {event.kind} {event.name or event.file}".rstrip() + ".")
+            name = "" if event.name == event.kind else f" {event.name or event.file}"
+            self._write(event.at, "mark", f"Saved {event.kind}{name}{f' at step {event.step}' if event.step else ''}.")
 
     def _write(self, at: float, level: str, text: str) -> None:
         for line in text.rstrip().split("\n"):
@@ -186,14 +187,14 @@ class Views:
                     view.add(event)
 
 
-def _number(value: float | str) -> float | None:
-    try:
-        return float(value)
-    except ValueError:
-        return None
+def _number(value: Any) -> float | None:
+    """A float; one that is not finite travels as text, and other text is no number."""
+    if isinstance(value, str):
+        return float(value) if value in ("nan", "inf", "-inf") else None
+    return float(value) if isinstance(value, int | float) else None
 
 
-def table(view: View, names: Sequence[str]) -> dict[str, list[Any]]:
+def columns(view: View, names: Sequence[str]) -> dict[str, list[Any]]:
     """Columns step, value and series, for a plot of the series `names`.
 
     A series without points has one row without a value: a plot takes its legend from the first table it gets.
@@ -202,8 +203,12 @@ def table(view: View, names: Sequence[str]) -> dict[str, list[Any]]:
     start = min((points[0][0] for points in curves.values() if points), default=None)
     if start is None:
         return {"step": [], "value": [], "series": []}
-    rows = [(step, value, figure(name)) for name, points in curves.items() for step, value in points or [(start, None)]]
-    return {key: [row[i] for row in rows] for i, key in enumerate(("step", "value", "series"))}
+    table: dict[str, list[Any]] = {"step": [], "value": [], "series": []}
+    for name, points in curves.items():
+        table["step"] += [step for step, _ in points] or [start]
+        table["value"] += [value for _, value in points] or [None]
+        table["series"] += [figure(name)] * max(1, len(points))
+    return table
 
 
 def mark(*parts: Any) -> int:
@@ -226,7 +231,7 @@ def figure(name: str) -> str:
 
 def number(name: str, value: Any) -> str:
     """A measured value in words; `not a number` when it is none."""
-    amount = _number(value) if isinstance(value, int | float | str) else None
+    amount = _number(value)
     if amount is None:
         return str(value)
     if not math.isfinite(amount):
@@ -329,6 +334,7 @@ def bar(status: Mapping[str, Any]) -> str:
 def header(status: Mapping[str, Any], view: View) -> str:
     """Recipe, dataset, model, state, progress, times, latest figures, and what went wrong."""
     params = status["params"]
+    model, dataset = str(params.get("model", "")), str(params.get("dataset", ""))
     times = [f"asked for {when(status['created'])}"]
     if status["started"]:
         times = [f"started {when(status['started'])}"]
@@ -338,9 +344,9 @@ def header(status: Mapping[str, Any], view: View) -> str:
     if status["parent"]:
         times.append(f"from run {link(status['parent'])}")
     return (
-        f'<div class="run-head"><h2>{text(what(status))} on {text(short(params.get("dataset", "")))}</h2>{badge(status)}'
+        f'<div class="run-head"><h2>{text(what(status))} on {text(short(dataset))}</h2>{badge(status)}'
         f'<span class="run-id">run {text(status["id"])}</span></div>'
-        f'<div class="quiet">{text(params.get("model", ""))} · {text(params.get("dataset", ""))} · {" · ".join(times)}</div>'
+        f'<div class="quiet">{text(model)} · {text(dataset)} · {" · ".join(times)}</div>'
         f'{bar(status)}<div class="run-progress">{text(progress_words(status))}</div>'
         f"{figures(status)}{trouble(status, view)}"
     )
@@ -383,14 +389,17 @@ def log(view: View) -> str:
         return '<div class="log" tabindex="0" aria-label="Log"><div class="quiet">Nothing is written yet.</div></div>'
     skipped = view.lines - len(view.log)
     head = f'<div class="quiet">… {skipped:,} earlier lines are in the full log</div>' if skipped else ""
-    return f'<div class="log" tabindex="0" role="log" aria-label="Log"><div>{head}{"".join(map(_line, view.log))}</div></div>'
+    lines = head + "".join(map(_line, view.log))
+    return f'<div class="log" tabindex="0" role="log" aria-label="Log"><div>{lines}</div></div>'
 
 
 def _line(line: Line) -> str:
     moment = datetime.fromtimestamp(line.at, UTC)
     stamp = f'<time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}" data-clock>{moment:%H:%M:%S}</time>'
     sign = {"error": "error ", "warning": "warning "}.get(line.level, "")
-    return f'<div class="line line-{text(line.level)}">{stamp} {f"<b>{sign}</b>" if sign else ""}{text(line.text)}</div>'
+    return (
+        f'<div class="line line-{text(line.level)}">{stamp} {f"<b>{sign}</b>" if sign else ""}{text(line.text)}</div>'
+    )
 
 
 def full_log(events: Iterable[ev.Event]) -> str:
@@ -400,10 +409,14 @@ def full_log(events: Iterable[ev.Event]) -> str:
     for event in events:
         view.log.clear()
         view.add(event)
-        lines += [f"{datetime.fromtimestamp(one.at, UTC):%Y-%m-%d %H:%M:%S} {one.level:7} {one.text}" for one in view.log]
+        lines += [
+            f"{datetime.fromtimestamp(one.at, UTC):%Y-%m-%d %H:%M:%S} {one.level:7} {one.text}" for one in view.log
+        ]
         if isinstance(event, ev.Measured):
             values = " ".join(f"{name}={number(name, value)}" for name, value in event.values.items())
-            lines.append(f"{datetime.fromtimestamp(event.at, UTC):%Y-%m-%d %H:%M:%S} measure step {event.step} {values}")
+            lines.append(
+                f"{datetime.fromtimestamp(event.at, UTC):%Y-%m-%d %H:%M:%S} measure step {event.step} {values}"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -445,15 +458,19 @@ def artifacts(status: Mapping[str, Any]) -> str:
 
 
 def _made(rows: Sequence[Mapping[str, Any]]) -> str:
-    names = ", ".join(text(row["name"] or row["file"]) for row in rows[-6:])
-    return f"{names} <span class=quiet>step {rows[-1]['step']:,}</span>" if len(rows) == 1 else names
+    names = ", ".join(text(row["name"] or row["file"]) for row in rows[-6:] if row["name"] != row["kind"])
+    return f"{names} <span class=quiet>step {rows[-1]['step']:,}</span>"
 
 
 def settings(status: Mapping[str, Any]) -> str:
-    """The job's params, and what the run said about where it works."""
-    rows = [*status["params"].items(), *((f"{key} (found)", value) for key, value in status["info"].items())]
-    body = "".join(f"<tr><th scope=row>{text(key)}</th><td>{text(_plain(value))}</td></tr>" for key, value in rows)
-    return f'<table class="settings"><tbody>{body}</tbody></table>'
+    """The job's params, and what the run found out about where it works."""
+    found = {key: value for key, value in status["info"].items() if key not in status["params"]}
+    return _pairs(status["params"]) + (f"<h4>Found at the start</h4>{_pairs(found)}" if found else "")
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    rows = "".join(f"<div><dt>{text(key)}</dt><dd>{text(_plain(value))}</dd></div>" for key, value in values.items())
+    return f'<dl class="settings">{rows}</dl>'
 
 
 def _plain(value: Any) -> str:
@@ -473,7 +490,7 @@ def listing(runs: Sequence[Mapping[str, Any]], shown: str = "", more: bool = Fal
 
 def _item(status: Mapping[str, Any], chosen: bool) -> str:
     living = status["state"] in LIVING
-    below = progress_words(status) if living else when(status["ended"] or status["created"])
+    below = text(progress_words(status)) if living else when(status["ended"] or status["created"])
     loss = status["metrics"].get("loss", status["metrics"].get("train_loss"))
     score = f"loss {text(number('loss', loss))}" if loss is not None and not living else ""
     return (
@@ -481,9 +498,8 @@ def _item(status: Mapping[str, Any], chosen: bool) -> str:
         f"<span class=top><b>{text(what(status))}</b>{badge(status)}</span>"
         f"<span class=quiet>{text(short(status['params'].get('dataset', '')))} · {text(status['id'])}</span>"
         f"{bar(status) if living else ''}"
-        f"<span class=quiet>{' · '.join(part for part in (text(below) if living else below, score) if part)}</span></button></li>"
+        f"<span class=quiet>{' · '.join(part for part in (below, score) if part)}</span></button></li>"
     )
-
 
 
 # -- data before a run ------------------------------------------------------------------------------------------
@@ -495,15 +511,17 @@ def preview(rows: Sequence[Mapping[str, Any]], limit: int = 5) -> str:
 
 
 def _row(row: Mapping[str, Any]) -> str:
-    cells = "".join(f"<div class=cell><dt>{text(name)}</dt><dd>{_value(value)}</dd></div>" for name, value in row.items())
+    cells = "".join(
+        f"<div class=cell><dt>{text(name)}</dt><dd>{_value(value)}</dd></div>" for name, value in row.items()
+    )
     return f"<dl class=row>{cells}</dl>"
 
 
 def _value(value: Any) -> str:
     if isinstance(value, list) and value and all(isinstance(turn, dict) and "content" in turn for turn in value):
+        said = [(turn.get("role", ""), _cut(turn["content"])) for turn in value[:6]]
         return "".join(
-            f'<div class="turn"><span class=quiet>{text(turn.get("role", ""))}</span> {text(_cut(turn["content"]))}</div>'
-            for turn in value[:6]
+            f'<div class="turn"><span class=quiet>{text(who)}</span> {text(words)}</div>' for who, words in said
         )
     return text(_cut(_plain(value)))
 
@@ -526,7 +544,7 @@ def steps(params: Mapping[str, Any], total: int | None) -> int:
 
 
 def pace(runs: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> float | None:
-    """Seconds a step took in the newest of `runs` that had the same model, batch and length; None when there is none."""
+    """Seconds a step took in the newest of `runs` with the same model, batch and length; None when there is none."""
     same = ("model", "per_device_train_batch_size", "gradient_accumulation_steps", "max_length", "adapter")
     for status in runs:
         alike = all(str(status["params"].get(name)) == str(params.get(name)) for name in same)

@@ -91,20 +91,22 @@ class _Life:
     def events(self) -> Iterator[tuple[str, ev.Event]]:
         """(id of the answer, event), until the worker closes its end."""
         assert self.process.stdout
-        for line in self.process.stdout:
-            try:
-                message = json.loads(line)
-                yield message["id"], ev.parse(json.dumps(message["event"]))
-            except (ValueError, KeyError, TypeError):
-                log.warning("the engine said %r", line[:200])
+        with self.process.stdout as lines:
+            for line in lines:
+                try:
+                    message = json.loads(line)
+                    yield message["id"], ev.parse(json.dumps(message["event"]))
+                except (ValueError, KeyError, TypeError):
+                    log.warning("the engine said %r", line[:200])
 
     def drain(self) -> None:
         """Log what it prints, so that its pipe never fills."""
         assert self.process.stderr
-        while line := self.process.stderr.readline(_LONGEST_LINE):
-            text = line.decode("utf-8", "replace").rstrip()
-            self.tail.append(text)
-            log.info("engine: %s", text)
+        with self.process.stderr as lines:
+            while line := lines.readline(_LONGEST_LINE):
+                text = line.decode("utf-8", "replace").rstrip()
+                self.tail.append(text)
+                log.info("engine: %s", text)
 
     def end(self) -> None:
         """Ask it to end by closing its stdin; kill its process group if it does not."""

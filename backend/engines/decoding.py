@@ -8,6 +8,8 @@ from backend.engines.prefixes import Prefix, Prefixes
 from backend.engines.shelf import Voice
 
 CHUNK = 512  # tokens of a prompt read in one step; torch's attention adds up in blocks of 512, so no bit changes
+_LIKELY = 256  # tokens among which the likeliest that add up to top_p are looked for first
+_CLOSE = 1e-4  # sums that are nearer to top_p than this are left to the exact way
 
 
 class Settings(Protocol):
@@ -113,7 +115,6 @@ def _chooser(settings: Settings, device: Any) -> Any:
         RepetitionPenaltyLogitsProcessor,
         TemperatureLogitsWarper,
         TopKLogitsWarper,
-        TopPLogitsWarper,
     )
 
     steps = LogitsProcessorList()
@@ -126,10 +127,35 @@ def _chooser(settings: Settings, device: Any) -> Any:
     if settings.top_k:
         steps.append(TopKLogitsWarper(settings.top_k))
     if settings.top_p < 1:
-        steps.append(TopPLogitsWarper(settings.top_p))
+        steps.append(_top_p(float(settings.top_p)))
     chance = torch.Generator(device).manual_seed(settings.seed)
 
     def draw(ids: Any, scores: Any) -> Any:
         return torch.multinomial(steps(ids, scores).softmax(dim=-1), 1, generator=chance)[0]
 
     return draw
+
+
+def _top_p(top_p: float) -> Any:
+    """What transformers' TopPLogitsWarper does, without sorting the whole vocabulary where a few tokens tell.
+
+    Theirs drops, of the scores in rising order, those that add up to 1 - top_p; of equal scores the first go first.
+    """
+    import torch
+    from transformers import TopPLogitsWarper
+
+    whole = TopPLogitsWarper(top_p)
+
+    def keep(ids: Any, scores: Any) -> Any:
+        if scores.shape[-1] <= _LIKELY or scores.device.type != "cpu":
+            return whole(ids, scores)
+        likely = scores.topk(_LIKELY).values[0]
+        above = (likely - scores.logsumexp(dim=-1)).exp().cumsum(dim=0)  # what each and those above it add up to
+        count = 1 + int((above < top_p).sum())
+        if count >= _LIKELY or float((above - top_p).abs().min()) < _CLOSE:
+            return whole(ids, scores)
+        if likely[count] == likely[count - 1]:  # which of equal scores go is up to the way of sorting
+            return whole(ids, scores)
+        return scores.masked_fill(scores < likely[count - 1], -torch.inf)
+
+    return keep

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_PROBE = 16  # steps between two looks at a number that is not the best now
+_PROBE = 32  # steps until a number as quick as the best is tried again; a slower one waits as many times longer
 _WEIGHT = 0.3  # of the newest measurement
 
 
 class Pace:
     """Chooses, step by step, between all threads and fewer, by how long steps took.
 
-    The small matrices of one token gain little from company and lose much when something else computes here, such as
-    a training run. 16-bit steps on the CPU only: their bits were found not to depend on the number of threads.
+    On an idle machine more threads are a little quicker. Where something else computes, such as a training run, they
+    wait for one another hundreds of times in every step, and one thread alone is several times quicker. Only 16-bit
+    steps on the CPU change their number: their bits were found not to depend on it.
     """
 
     def __init__(self, model: Any, threads: int) -> None:
@@ -25,7 +26,7 @@ class Pace:
         while fewer:
             self._spent[fewer] = 0.0
             fewer //= 2
-        self._steps = 0
+        self._waited = dict.fromkeys(self._spent, 0)  # steps since each number was tried
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -35,15 +36,23 @@ class Pace:
         if len(self._spent) < 2:
             yield
             return
-        self._steps += 1
-        threads = min(self._spent, key=lambda number: self._spent[number])
-        if self._steps % _PROBE == 0:
-            threads = list(self._spent)[self._steps // _PROBE % len(self._spent)]
+        threads = self._choose()
         torch.set_num_threads(threads)
         began = time.perf_counter()
         try:
             yield
         finally:
             spent, before = time.perf_counter() - began, self._spent[threads]
-            self._spent[threads] = before + _WEIGHT * (spent - before) if before else spent
+            slower = before and spent > before  # perhaps by accident; what was quick was possible
+            self._spent[threads] = before + _WEIGHT * (spent - before) if slower else spent
             torch.set_num_threads(self._all)
+
+    def _choose(self) -> int:
+        best = min(self._spent, key=lambda threads: self._spent[threads])
+        chosen = best
+        for threads, spent in self._spent.items():
+            self._waited[threads] += 1
+            if threads != best and self._waited[threads] * self._spent[best] > _PROBE * spent:
+                chosen = threads
+        self._waited[chosen] = 0
+        return chosen

@@ -6,7 +6,7 @@ from pprint import pformat
 
 from backend.engines.text import ChatParams
 
-_TEMPLATE = '''import torch
+_TEMPLATE = """import torch
 {peft_import}from transformers import AutoModelForCausalLM, AutoTokenizer
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -24,7 +24,7 @@ inputs = tokenizer.apply_chat_template(
 )
 answer = output[0, inputs["input_ids"].shape[1] :]
 print(tokenizer.decode(answer, skip_special_tokens=True))
-'''
+"""
 
 
 def code(params: ChatParams, model: str = "", adapter: str = "", dtype: str = "auto") -> str:
@@ -47,7 +47,7 @@ def code(params: ChatParams, model: str = "", adapter: str = "", dtype: str = "a
     settings.append(("repetition_penalty", params.repetition_penalty))
     return _TEMPLATE.format(
         model=model or params.model,
-        dtype=repr(dtype) if dtype == "auto" else f"torch.{dtype}",
+        dtype='"auto"' if dtype == "auto" else f"torch.{dtype}",
         peft_import="from peft import PeftModel\n" if adapter else "",
         adapter=f"model = PeftModel.from_pretrained(model, {adapter!r})\n" if adapter else "",
         messages=pformat(params.turns, sort_dicts=False, width=100),

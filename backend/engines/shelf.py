@@ -338,7 +338,8 @@ def _read_adapter(base: Base, name: str, folder: Path) -> Voice:
     try:
         config = PeftConfig.from_pretrained(str(folder))
         config.inference_mode = True
-        peft = PeftModel.from_pretrained(_twin(plain.model), str(folder), config=config).eval().requires_grad_(False)
+        with hub_errors(name):
+            peft = PeftModel.from_pretrained(_twin(plain.model), str(folder), config=config)
         with safe_open(weights, "pt") as file:
             fits = set(file.keys()) == set(get_peft_model_state_dict(peft))
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
@@ -347,7 +348,7 @@ def _read_adapter(base: Base, name: str, folder: Path) -> Voice:
         raise _misfit(base, name, folder, _first_line(error)) from error
     if not fits:
         raise _misfit(base, name, folder, "its tensors are for other layers")
-    voice = Voice(base.words, peft.get_base_model(), plain.threads, name, folder, stamp)
+    voice = Voice(base.words, peft.eval().requires_grad_(False).get_base_model(), plain.threads, name, folder, stamp)
     if config.is_prompt_learning:
         import torch
 

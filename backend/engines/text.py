@@ -243,4 +243,4 @@ def _template(words: Words, request: InspectParams) -> tuple[str, list[int]]:
             f"{words.name} does not take this conversation: {str(error).rstrip('.')}.",
             "Most models want user and assistant in turn, and some want no system prompt.",
         ) from error
-    return prompt, tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    return prompt, tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]

@@ -208,8 +208,8 @@ def main() -> None:
     """Keep the real stdout for events and send every other print to stderr, before anything can print."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
-    # Threads that wait for the next small operation would otherwise spin, and starve whatever else computes here.
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    # How long a thread that waits for work keeps its core: long enough for the next small operation, not for long.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     _limit_memory(Settings.read().memory_limit)
     Worker(out).run(sys.stdin.buffer, preload="--preload" in sys.argv[1:])
 

@@ -26,7 +26,7 @@ _NOT_SHOWN = ("_runtime", "_per_second", "total_flos", "eval_num_tokens", "train
 class Reporter:
     """Its methods are a TrainerCallback's; `reporter()` makes one that a trainer accepts.
 
-    `folder` is the run's; `save_steps` None saves three times a run, at most 500 steps apart; `rows` is the number in
+    `folder` is the run's; `save_steps` None saves three times a run, 20 to 500 steps apart; `rows` is the number in
     a step; `clock` gives seconds.
     """
 
@@ -58,7 +58,7 @@ class Reporter:
     # -- called by the trainer ----------------------------------------------------------------------------------
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.save_steps = self.save_steps or min(500, max(1, math.ceil(state.max_steps / 3)))
+        self.save_steps = self.save_steps or min(500, max(20, math.ceil(state.max_steps / 3)))
         self.say(ev.Progressed(done=state.global_step, total=state.max_steps))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -66,7 +66,7 @@ class TrainParams(BaseModel):
         ge=1,
         le=1_000_000,
         title="Save every",
-        description="In steps: checkpoint, evaluation, sample answers. Empty: three times a run, at most 500 apart",
+        description="In steps: checkpoint, evaluation, sample answers. Empty: three times a run, 20 to 500 apart",
     )
     sample_prompts: int = Field(
         4, ge=0, le=16, title="Sample answers", description="Held-out prompts answered at each checkpoint"

@@ -34,7 +34,10 @@ _ENVIRONMENT = {
     # the machine training was measured 7 times slower than with threads that sleep.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-_NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory", "bad_alloc", "pthread_create failed")
+_NO_MEMORY = (
+    *("can't allocate memory", "Cannot allocate memory", "out of memory", "bad_alloc"),
+    *("pthread_create failed", "can't start new thread", "failed to map segment"),
+)
 _NO_DISK = ("No space left", "Disk quota exceeded", "PytorchStreamWriter failed")
 
 

@@ -53,7 +53,8 @@ def test_each_type_has_its_component() -> None:
         "maybe": "Dropdown", "on": "Checkbox", "layers": "Textbox",
     }  # fmt: skip
     assert parts["count"].label == "How many"
-    assert parts["count"].info == "At least 1, at most 1,000"
+    assert parts["count"].info == "1 to 1,000"
+    assert parts["rate"].info == "Above 0"
     assert parts["limit"].info == "Most of them. May stay empty"
     assert [value for _, value in parts["maybe"].choices] == ["x", "y", None]
 

@@ -79,10 +79,10 @@ def test_an_odd_value_breaks_nothing() -> None:
 
 def test_a_plot_knows_its_legend_before_the_second_curve_begins() -> None:
     view = fold(ev.Measured(step=1, values={"loss": 2.0}))
-    assert views.table(view, ("loss", "eval_loss")) == {
+    assert views.columns(view, ("loss", "eval_loss")) == {
         "step": [1, 1], "value": [2.0, None], "series": ["Loss", "Eval loss"],
     }  # fmt: skip
-    assert views.table(view, ("learning_rate",)) == {"step": [], "value": [], "series": []}
+    assert views.columns(view, ("learning_rate",)) == {"step": [], "value": [], "series": []}
 
 
 # -- memory -----------------------------------------------------------------------------------------------------
@@ -168,8 +168,9 @@ def test_a_view_that_is_held_is_still_not_shown_to_others() -> None:
 @pytest.mark.parametrize(
     ("state", "ahead", "words"),
     [
-        ("running", None, "Running"), ("queued", 0, "Queued: yours is next"), ("queued", 1, "Queued: 1 run before yours"),
-        ("queued", 3, "Queued: 3 runs before yours"), ("paused", None, "Paused"), ("stopping", None, "Stopping"),
+        ("running", None, "Running"), ("queued", 0, "Queued: yours is next"),
+        ("queued", 1, "Queued: 1 run before yours"), ("queued", 3, "Queued: 3 runs before yours"),
+        ("paused", None, "Paused"), ("stopping", None, "Stopping"),
         ("failed", None, "Failed"), ("finished", None, "Finished"), ("cancelled", None, "Cancelled"),
     ],
 )  # fmt: skip
@@ -223,7 +224,8 @@ def test_the_pace_is_that_of_a_finished_run_with_the_same_settings() -> None:
 def test_everything_from_outside_is_escaped() -> None:
     row = {"prompt": EVIL, "reference": EVIL, "base": EVIL, "answer": EVIL}
     view = fold(
-        ev.Wrote(text=EVIL), ev.Logged(level="error", text=EVIL), ev.Produced(kind="samples", step=1, data={"rows": [row]}),
+        ev.Wrote(text=EVIL), ev.Logged(level="error", text=EVIL),
+        ev.Produced(kind="samples", step=1, data={"rows": [row]}),
         ev.Produced(kind=EVIL, name=EVIL, file="p"), ev.Failed(message=EVIL, hint=EVIL),
     )  # fmt: skip
     evil = status(
@@ -252,7 +254,9 @@ def test_the_log_marks_trouble_in_words_and_tells_what_it_leaves_out() -> None:
 
 
 def test_the_full_log_has_every_line_and_figure() -> None:
-    text = views.full_log([ev.Started(at=0), ev.Measured(at=1, step=4, values={"loss": 0.5}), ev.Wrote(at=2, text="a\nb")])
+    text = views.full_log(
+        [ev.Started(at=0), ev.Measured(at=1, step=4, values={"loss": 0.5}), ev.Wrote(at=2, text="a\nb")]
+    )
     assert text.splitlines() == [
         "1970-01-01 00:00:00 mark    Started.", "1970-01-01 00:00:01 measure step 4 loss=0.5",
         "1970-01-01 00:00:02 plain   a", "1970-01-01 00:00:02 plain   b",

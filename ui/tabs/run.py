@@ -167,9 +167,20 @@ def _button(title: str, elem_id: str, variant: str = "secondary") -> gr.Button:
 def _chart(name: str) -> gr.LinePlot:
     title, series, written = CHARTS[name]
     return gr.LinePlot(
-        x="step", y="value", color="series" if len(series) > 1 else None, color_title=" ", color_map=COLOURS, title=title, x_title="step", y_title=" ", height=220, min_width=240,
-        y_axis_format=written, elem_id=name, tooltip="all",
-    )  # fmt: skip
+        x="step",
+        y="value",
+        color="series" if len(series) > 1 else None,
+        color_title=" ",
+        color_map=COLOURS,
+        title=title,
+        x_title="step",
+        y_title=" ",
+        height=220,
+        min_width=240,
+        y_axis_format=written,
+        elem_id=name,
+        tooltip="all",
+    )
 
 
 Part = tuple[Any, int, Callable[[], list[Any]]]  # what its mark is made of, how many components, their values
@@ -204,7 +215,7 @@ def _plot(view: views.View, names: Sequence[str]) -> Part:
     """A chart; it is not there while there is nothing to draw."""
 
     def make() -> list[Any]:
-        columns = views.table(view, names)
+        columns = views.columns(view, names)
         return [gr.update(value=pd.DataFrame(columns), visible=bool(columns["step"]))]
 
     return [view.series[name].taken for name in names if name in view.series], 1, make

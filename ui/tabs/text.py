@@ -23,6 +23,9 @@ from ui.visitor import owner
 FIRST = "Give me three tips for a good night's sleep."
 DEFAULT = {name: field.default for name, field in ChatParams.model_fields.items()}
 SETTINGS = ("system", "max_new_tokens", "temperature", "top_p", "seed")  # in the order of the form below
+HIDDEN = (
+    "hidden"  # in the page but not seen; in Gradio 6.31 a button yet to be drawn (visible=False) can miss being shown
+)
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 Turn = Mapping[str, Any]
 Chat = Sequence[Turn]
@@ -36,7 +39,7 @@ def build(lab: Lab, page: Page) -> None:
         )
         clear = gr.Button("Clear", size="sm", scale=0, min_width=56, elem_id="text-clear")
         show_code = gr.Button("Code", size="sm", scale=0, min_width=56, elem_id="text-code-button")
-        more = gr.Button("Continue", size="sm", scale=0, min_width=72, elem_id="text-continue", visible=False)
+        more = gr.Button("Continue", size="sm", scale=0, min_width=72, elem_id="text-continue", visible=HIDDEN)
     with gr.Row(elem_id="text-sides", equal_height=True):
         with gr.Column(min_width=280):
             model_a, adapter_a, chat_a, meter_a = _side("a")
@@ -48,7 +51,7 @@ def build(lab: Lab, page: Page) -> None:
             lines=1, max_lines=8, scale=8, min_width=200, elem_id="text-message", autofocus=False,
         )  # fmt: skip
         send = gr.Button("Send", variant="primary", scale=0, min_width=88, elem_id="text-send")
-        stop = gr.Button("Stop", variant="stop", scale=0, min_width=88, elem_id="text-stop", visible=False)
+        stop = gr.Button("Stop", variant="stop", scale=0, min_width=88, elem_id="text-stop", visible=HIDDEN)
     with gr.Accordion("Settings", open=False, elem_id="text-settings"):
         system = gr.Textbox(label="System prompt", lines=2, max_lines=6, elem_id="text-system")
         with gr.Row():
@@ -57,7 +60,7 @@ def build(lab: Lab, page: Page) -> None:
             top_p = gr.Slider(0.05, 1, DEFAULT["top_p"], step=0.05, label="Top-p")
             seed = gr.Number(DEFAULT["seed"], label="Seed; Retry takes the next", precision=0, elem_id="text-seed")
             tokens.elem_id = "text-max-new-tokens"
-    with gr.Accordion("Code", visible=False, elem_id="text-code") as panel:
+    with gr.Accordion("Code", visible=HIDDEN, elem_id="text-code") as panel:
         code = gr.Code(language="python", label="chat.py", interactive=False, max_lines=40, elem_id="text-script")
 
     settings = [system, tokens, temperature, top_p, seed]
@@ -75,7 +78,7 @@ def build(lab: Lab, page: Page) -> None:
         kept: Sequence[Chat], requests: Sequence[Any], who: str, begun: Sequence[str] = (), empties: bool = False
     ) -> Views:
         # Said more than once, as a page that is still being drawn may miss the first.
-        other = {"send": gr.update(visible=False), "stop": gr.update(visible=True)}
+        other = {"send": gr.update(visible=HIDDEN), "stop": gr.update(visible=True)}
         yield _view(kept, [Answer(text=text) for text in begun or [""] * len(kept)], **other)
         for answers in together([lab.stream("text", request, who) for request in requests], begun):
             answered = any(answer.text or answer.ended for answer in answers)
@@ -129,7 +132,7 @@ def build(lab: Lab, page: Page) -> None:
     for chat in chats:
         chat.undo(on_undo, [*chats, mode], [*chats, message], **PRIVATE)
     clear.click(
-        lambda: [[], [], "", "", gr.update(visible=False)], None, [*chats, *meters, more], cancels=answering, **PRIVATE
+        lambda: [[], [], "", "", gr.update(visible=HIDDEN)], None, [*chats, *meters, more], cancels=answering, **PRIVATE
     )
 
     @toasts
@@ -242,7 +245,7 @@ def settle(message: str, *chats: Chat) -> list[Any]:
             turns.pop()
         settled.append(turns)
     cut_short = any(note(chat[-1]).endswith((ENDS["length"], ENDS["closed"])) for chat in settled if chat)
-    return [*settled, gr.update(visible=True), gr.update(visible=False), gr.update(visible=cut_short)]
+    return [*settled, gr.update(visible=True), gr.update(visible=HIDDEN), gr.update(visible=cut_short or HIDDEN)]
 
 
 def unfinished(chat: Chat) -> tuple[list[Turn], str]:

@@ -34,12 +34,16 @@ def build(lab: Lab, page: Page) -> None:
         with gr.Step("Data", id=DATA, elem_id="tune-data"):
             with gr.Row(elem_classes="beside"):
                 dataset = _picker("Dataset", fields["dataset"].default, "tune-dataset")
-                upload = gr.UploadButton("Upload a file", file_types=FILES, scale=0, min_width=130, elem_id="tune-upload")
+                upload = gr.UploadButton(
+                    "Upload a file", file_types=FILES, scale=0, min_width=130, elem_id="tune-upload"
+                )
             facts = gr.HTML(elem_id="tune-facts", padding=False)
             _, to_method, straight = _ways("", "Next: Method", "Straight to Run")
         with gr.Step("Method", id=METHOD, elem_id="tune-method"):
             model = _picker("Model", fields["model"].default, "tune-model")
-            grid = gr.HTML(f"{FIRST}/lora", html_template=_grid(), js_on_load=CHOOSE, elem_id="tune-grid", padding=False)
+            grid = gr.HTML(
+                f"{FIRST}/lora", html_template=_grid(), js_on_load=CHOOSE, elem_id="tune-grid", padding=False
+            )
             groups, forms = [], []
             for name, method in METHODS.items():
                 with gr.Column(visible=name == FIRST) as group:
@@ -130,31 +134,54 @@ def build(lab: Lab, page: Page) -> None:
             for update in (one.fill(params) if name == recipe else [gr.skip()] * len(one.components))
         ]
         cell = f"{recipe}/{params.get('adapter', 'lora')}"
-        return [params["dataset"], params["model"], cell, status["target"], *filled, gr.Walkthrough(selected=METHOD), run_id, "", ""]
+        return [
+            params["dataset"],
+            params["model"],
+            cell,
+            status["target"],
+            *filled,
+            gr.Walkthrough(selected=METHOD),
+            run_id,
+            "",
+            "",
+        ]
 
-    dataset.change(on_data, [dataset, grid], facts, **PRIVATE)
+    dataset.change(on_data, [dataset, grid], facts, **PRIVATE).failure(lambda: "", None, facts, **PRIVATE)
     dataset.focus(on_datasets, None, dataset, **PRIVATE)
     upload.upload(on_upload, upload, dataset, **PRIVATE)
     page.blocks.load(on_data, [dataset, grid], facts, **PRIVATE)
     model.key_up(on_models, None, model, trigger_mode="always_last", **PRIVATE)
     model.focus(lambda: gr.update(choices=_models(lab)), None, model, **PRIVATE)
     grid.choose(on_cell, grid, groups, **PRIVATE).then(on_data, [dataset, grid], facts, **PRIVATE)
-    for button, step in (
-        (to_method, METHOD), (straight, RUN), (back_to_data, DATA), (to_where, WHERE), (back_to_method, METHOD), (to_run, RUN),
-        (back_to_where, WHERE),
-    ):  # fmt: skip
+    ways = ((to_method, METHOD), (straight, RUN), (back_to_data, DATA), (to_where, WHERE))
+    for button, step in (*ways, (back_to_method, METHOD), (to_run, RUN), (back_to_where, WHERE)):
         button.click(lambda step=step: gr.Walkthrough(selected=step), None, walk, **PRIVATE)
-    walk.change(on_plan, form, [summary, cost], **PRIVATE)
+    planned = walk.change(on_plan, form, [summary, cost], **PRIVATE)
+    planned.failure(lambda: ["", ""], None, [summary, cost], **PRIVATE)
     show_code.click(on_code, form, code, **PRIVATE)
-    pressed = launch.click(on_launch, [parent, *form], [launch, page.run, page.tabs, parent], trigger_mode="once", **PRIVATE)
+    pressed = launch.click(
+        on_launch, [parent, *form], [launch, page.run, page.tabs, parent], trigger_mode="once", **PRIVATE
+    )
     for after in (pressed.then, pressed.failure):  # `then` does not follow an error
         after(lambda: gr.update(interactive=True, value="Run"), None, launch, **PRIVATE)
     page.clone.change(on_clone, page.clone, [*form, walk, parent, page.clone, code], **PRIVATE)
 
 
 def _picker(label: str, value: str, elem_id: str) -> gr.Dropdown:
-    about = {"Dataset": "A sample, a file of yours, or owner/name on the Hub", "Model": "The starter is ready; or owner/name on the Hub"}
-    return gr.Dropdown([value], value=value, label=label, info=about[label], allow_custom_value=True, min_width=220, scale=4, elem_id=elem_id)
+    about = {
+        "Dataset": "A sample, a file of yours, or owner/name on the Hub",
+        "Model": "The starter is ready; or owner/name on the Hub",
+    }
+    return gr.Dropdown(
+        [value],
+        value=value,
+        label=label,
+        info=about[label],
+        allow_custom_value=True,
+        min_width=220,
+        scale=4,
+        elem_id=elem_id,
+    )
 
 
 def _ways(back: str, on: str, skip: str = "") -> tuple[gr.Button, gr.Button, gr.Button]:
@@ -237,9 +264,12 @@ def _summary(recipe: str, params: Mapping[str, Any], place: str, total: int | No
 def _cost(steps: int, pace: float | None, waiting: int) -> str:
     time = "How long it takes is known after the first steps; the run shows it."
     if steps and pace:
-        time = f"About {views.duration(steps * pace)} for {views.plural(steps, 'step')}, going by your last run like this."
+        time = (
+            f"About {views.duration(steps * pace)} for {views.plural(steps, 'step')}, going by your last run like this."
+        )
     queue = f"{views.plural(waiting, 'run')} before yours." if waiting else "Nothing waits: it starts at once."
-    return f'<ul class="cost"><li>No extra cost: it runs where this page is served.</li><li>{queue}</li><li>{time}</li></ul>'
+    free = "No extra cost: it runs where this page is served."
+    return f'<ul class="cost"><li>{free}</li><li>{queue}</li><li>{time}</li></ul>'
 
 
 def _models(lab: Lab, query: str = "") -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from backend.engines.client import EngineProcess
 from backend.engines.text import ChatParams, TextEngine
 from tests.tiny import tiny_model
 
-os.environ.setdefault("GOMP_SPINCOUNT", "0")  # as the worker has it, where torch is not imported yet
+os.environ.setdefault("GOMP_SPINCOUNT", "0")  # several computing processes share two cores here
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def adapters(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`adapters("lora", seed=1)` gives the folder of an untrained adapter for the tiny model that changes its answers."""
+    """`adapters("lora", seed=1)` gives the folder of a random adapter, which changes the tiny model's answers."""
 
     def make(kind: str = "lora", seed: int = 1, base: Path = tiny, folder: Path | None = None) -> Path:
         import peft
@@ -32,9 +33,7 @@ def adapters(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
         from transformers import AutoModelForCausalLM
 
         configs: dict[str, Callable[[], Any]] = {
-            "lora": lambda: peft.LoraConfig(
-                task_type="CAUSAL_LM", r=4, lora_alpha=1, target_modules="all-linear"
-            ),
+            "lora": lambda: peft.LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=1, target_modules="all-linear"),
             "ia3": lambda: peft.IA3Config(
                 task_type="CAUSAL_LM",
                 target_modules=["k_proj", "v_proj", "down_proj"],
@@ -45,7 +44,9 @@ def adapters(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
             "p": lambda: peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=5, encoder_hidden_size=16),
         }
         torch.manual_seed(seed)
-        model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), configs[kind]())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PEFT uses what transformers deprecates
+            model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), configs[kind]())
         for parameter in model.parameters():
             if parameter.requires_grad:
                 torch.nn.init.normal_(parameter, std=2.0)

@@ -7,7 +7,14 @@ import pytest
 
 from backend.engines.spelling import Speller
 
-TEXTS = ["plain words, with  two spaces ", "👩‍👩‍👧 family, 漢字かな交じり文, naïve café", "  \n\tlead", "�", "a�b", "𝔘𝔫𝔦 🇩🇪"]
+TEXTS = [
+    "plain words, with  two spaces ",
+    "👩‍👩‍👧 family, 漢字かな交じり文, naïve café",
+    "  \n\tlead",
+    "�",
+    "a�b",
+    "𝔘𝔫𝔦 🇩🇪",
+]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 from backend import events as ev
 from backend import jobs
 from backend.errors import BadData, BadInput
-from backend.recipes import METHODS
+from backend.recipes import METHODS, training
 from backend.recipes.params import check
 from backend.recipes.sft import SftParams, can_mask, preflight
 from tests.tiny import tiny_model
@@ -281,9 +281,18 @@ def test_a_wrong_row_is_told_before_anything_is_loaded(tiny: Path, tmp_path: Pat
     assert done.of(ev.Failed)[0].message == "Row 2 of d.jsonl: text is 3; it must be text."
 
 
-def test_wrong_layers_are_told(tiny: Path, tmp_path: Path) -> None:
-    done = train(tmp_path, ask(tiny, chats(tmp_path), target_modules="query"))
-    assert done.of(ev.Failed)[0].message.startswith("target_modules is 'query'")
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT's own
+def test_wrong_layers_are_told(tiny: Path) -> None:
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    params = SftParams(target_modules="query")
+    with pytest.raises(ValueError, match="query") as caught:
+        get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), training.peft_config(params))
+    told = training.wrong_layers(caught.value, params)
+    assert told is not None
+    assert told.message.startswith("target_modules is 'query'")
+    assert training.wrong_layers(ValueError("another"), params) is None
 
 
 def test_preflight(tiny: Path, tmp_path: Path) -> None:

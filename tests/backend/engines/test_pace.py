@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from backend.engines.pace import Pace
+
+
+def model(dtype: Any, device: str = "cpu") -> Any:
+    return SimpleNamespace(dtype=dtype, device=SimpleNamespace(type=device))
+
+
+def steps(pace: Pace, count: int, quick: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The thread numbers that were chosen on a machine where `quick` threads are the best."""
+    import torch
+
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    chosen = []
+    for _ in range(count):
+        with pace.step():
+            chosen.append(torch.get_num_threads())
+            now[0] += 0.01 if chosen[-1] == quick else 0.03
+    return chosen
+
+
+@pytest.mark.parametrize("quick", [1, 2, 4])
+def test_the_quickest_number_is_found_and_found_again(quick: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        pace = Pace(model(torch.bfloat16), 4)
+        assert steps(pace, 50, quick, monkeypatch).count(quick) >= 44
+        other = 1 if quick != 1 else 4
+        assert steps(pace, 300, other, monkeypatch)[-20:].count(other) >= 17
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_only_16_bits_on_the_cpu_change_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    now = torch.get_num_threads()
+    for one in (model(torch.float32), model(torch.bfloat16, "cuda")):
+        assert steps(Pace(one, 8), 20, 1, monkeypatch) == [now] * 20
