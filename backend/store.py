@@ -203,9 +203,15 @@ class Claim:
     """One server per home, held by a lock that the kernel frees when the server dies."""
 
     def __init__(self, home: Path) -> None:
-        with room(home):
+        try:
             home.mkdir(parents=True, exist_ok=True)
             self._file = (home / "server.lock").open("a+")
+        except OSError as error:
+            raise NoRoom(
+                f"The data folder {home} can't be written: {error.strerror}.",
+                "Set ATELIER_HOME to a folder that can, on a disk with room.",
+                "no_room.disk",
+            ) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -317,6 +317,8 @@ def _reading(name: str) -> Iterator[None]:
         with hub_errors(name):
             yield
     except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        if out_of_memory(error):  # an ImportError too: "failed to map segment from shared object"
+            raise MemoryError(str(error)) from error
         raise BadInput(
             f"transformers can't load {name} as a chat model: {_first_line(error)}.", "Choose another model."
         ) from error
@@ -391,12 +393,19 @@ def _bytes(words: Words, dtype: Any) -> int:
     return stored if quantized else stored * dtype.itemsize // own.itemsize
 
 
+_NO_MEMORY = (
+    "can't allocate memory",
+    "bad_alloc",
+    "out of memory",
+    "Cannot allocate memory",
+    "failed to map segment",
+)
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` is one of the ways in which Python, torch and the loaders say so."""
     said = str(error)
-    return isinstance(error, MemoryError) or any(
-        phrase in said for phrase in ("can't allocate memory", "bad_alloc", "out of memory", "Cannot allocate memory")
-    )
+    return isinstance(error, MemoryError) or any(phrase in said for phrase in _NO_MEMORY)
 
 
 def _size(count: float) -> str:

@@ -27,7 +27,7 @@ class Reporter:
     """Its methods are a TrainerCallback's; `reporter()` makes one that a trainer accepts.
 
     `folder` is the run's; `save_steps` None saves three times a run, 20 to 500 steps apart; `rows` is the number in
-    a step; `clock` gives seconds.
+    a step; `evaluates` says whether rows are held out; `clock` gives seconds.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Reporter:
         rows: int,
         save_steps: int | None = None,
         samples: Samples | None = None,
+        evaluates: bool = True,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.folder = folder
@@ -44,6 +45,7 @@ class Reporter:
         self.rows = rows
         self.save_steps = save_steps
         self.samples = samples
+        self.evaluates = evaluates
         self.clock = clock
         self.stopped = ""  # `save` or `cancel` once its owner asked
         self.steps = 0  # made by this process
@@ -81,7 +83,8 @@ class Reporter:
             control.should_training_stop = True
             control.should_save = control.should_log = self.stopped == "save"
         elif last or state.global_step % (self.save_steps or 1) == 0:
-            control.should_save = control.should_evaluate = control.should_log = True
+            control.should_save = control.should_log = True
+            control.should_evaluate = self.evaluates
             self._begun = now
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:

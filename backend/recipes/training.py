@@ -106,7 +106,7 @@ def watch(trainer: Trainer, params: TrainParams, folder: Path, samples: Samples 
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     rows = params.per_device_train_batch_size * params.gradient_accumulation_steps
-    watching = reporter(folder, say, rows, params.save_steps, samples)
+    watching = reporter(folder, say, rows, params.save_steps, samples, trainer.eval_dataset is not None)
     trainer.add_callback(watching)
     return watching
 

@@ -129,3 +129,9 @@ def test_write_replaces_whole(tmp_path):
     write(path, {"n": 2})
     assert json.loads(path.read_text()) == {"n": 2}
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("home", ["/proc/nope", "/dev/null/x"])
+def test_a_folder_that_cannot_be_is_named(home):
+    with pytest.raises(NoRoom, match=f"{home} can't be written.*ATELIER_HOME"):
+        Claim(Path(home))

@@ -169,3 +169,9 @@ def test_a_trainer_takes_it(tmp_path: Path) -> None:
 
 def test_peak_memory_is_in_gigabytes() -> None:
     assert 0.02 < peak_memory() < 50
+
+
+def test_nothing_is_evaluated_where_no_rows_are_held_out(tmp_path: Path) -> None:
+    control = Play(tmp_path, total=1, evaluates=False).step()
+    assert control.should_save
+    assert not control.should_evaluate
