@@ -17,7 +17,7 @@ def main() -> int:
     except LabError as error:
         print(f"Atelier can't start: {error}", file=sys.stderr)
         return 1
-    from ui.shell import serve  # gradio is imported while the engine already loads
+    from ui.shell import serve  # gradio is imported when the data folder is known to be ours
 
     serve(lab)
     return 0

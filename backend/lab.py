@@ -6,28 +6,29 @@
     lab.status(run, owner)                what /run tells
     lab.cancel(run, owner, save=True)     stop it
     lab.runs(owner)                       the owner's runs, newest first
+    lab.data.rows(dataset, owner)         a page of a dataset; the rest about data is there too
 
 Every method raises LabError and nothing else.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
-import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from backend import events as ev
 from backend.catalog import Catalog, Entry
+from backend.data import Data
+from backend.door import broken, door
 from backend.engines import script as engines_script
 from backend.engines.client import EngineProcess
 from backend.engines.text import ChatParams
-from backend.errors import BadInput, Broken, LabError, NotFound, NotYours
+from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.jobs import ENDED, Job, Run, Status
 from backend.recipes import METHODS, Method
 from backend.recipes import script as recipes_script
@@ -38,33 +39,8 @@ from backend.store import Claim, Store, room
 from backend.targets import Target
 
 log = logging.getLogger("atelier")
-P = ParamSpec("P")
-R = TypeVar("R")
 _FOLDS = 512  # runs whose fold is kept in memory
 _DISK = 300_000_000  # bytes that a run may need for its checkpoints
-
-
-def _broken(error: Exception, what: str) -> Broken:
-    code = secrets.token_hex(2)
-    log.error("error %s in %s", code, what, exc_info=error)
-    return Broken(
-        f"Something broke on our side (error {code}).", "Try again; the server's log tells more under that code."
-    )
-
-
-def door(method: Callable[P, R]) -> Callable[P, R]:
-    """The unknown is caught once, here, and logged with its traceback."""
-
-    @functools.wraps(method)
-    def through(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(*args, **kwargs)
-        except LabError:
-            raise
-        except Exception as error:
-            raise _broken(error, method.__name__) from error
-
-    return through
 
 
 class Lab:
@@ -74,30 +50,36 @@ class Lab:
         self.settings = settings
         self.store = store
         self.catalog = Catalog(settings, store)
+        self.data = Data(settings, self.catalog, store)
         self.targets: Mapping[str, Target] = {target.name: target for target in targets}
         self.engine = engine
         self._folds: OrderedDict[str, tuple[int, Status]] = OrderedDict()
+        self._ended: dict[str, tuple[dict[str, Any], int]] = {}  # folds to remember at the next listing
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
     @classmethod
     def open(cls, settings: Settings, targets: Callable[[Settings], Sequence[Target]]) -> Lab:
-        """Claim the data folder, start the engine, look after the queue. Raises HomeInUse, NoRoom."""
+        """Claim the data folder and look after the queue. Raises HomeInUse, NoRoom."""
         claim = Claim(settings.home)
         store = Store(settings.home)
         engine = EngineProcess(env=settings.child_env)
         lab = cls(settings, store, targets(settings), engine)
         lab._claim = claim
-        engine.start()
         threading.Thread(target=lab._tend, daemon=True, name="tend").start()
         return lab
 
     _claim: Claim | None = None
 
+    def warm(self) -> None:
+        """Start the engine, which loads the starter. Called once the page is served: before, they share the cores."""
+        self.engine.start()
+
     def close(self) -> None:
         """End the engine; runs go on by themselves."""
         self._closed.set()
         self.engine.stop()
+        self.data.close()
         if self._claim:
             self._claim.close()
 
@@ -126,7 +108,7 @@ class Lab:
         except LabError:
             raise
         except Exception as error:
-            raise _broken(error, "stream") from error
+            raise broken(error, "stream") from error
 
     @door
     def inspect(self, request: Mapping[str, Any], owner: str) -> dict[str, Any]:
@@ -197,7 +179,12 @@ class Lab:
     @door
     def runs(self, owner: str, limit: int = 50, offset: int = 0) -> list[dict[str, Any]]:
         """The owner's runs, newest first, each as `status` tells it."""
-        return [self._view(run) for run in self.store.runs(owner, limit, offset)]
+        found = self.store.runs(owner, limit, offset)
+        self._recall(found)
+        try:
+            return [self._view(run) for run in found]
+        finally:
+            self._remember()
 
     def _view(self, run: Run) -> dict[str, Any]:
         status = self._status(run)
@@ -239,11 +226,12 @@ class Lab:
         )
 
     def _status(self, run: Run) -> Status:
+        """The fold over the run's log, of which only what is new is read."""
         size = run.log.stat().st_size if run.log.exists() else 0
         with self._lock:
             cursor, status = self._folds.pop(run.id, (0, None))
             if status is None or cursor > size:
-                cursor, status = self._remembered(run, size)
+                cursor, status = 0, Status()
             while cursor < size:
                 events, cursor_now = ev.read(run.log, cursor)
                 if cursor_now == cursor:
@@ -252,15 +240,24 @@ class Lab:
                 for event in events:
                     status.add(event)
                 if cursor >= size and status.ended:
-                    self.store.remember(run.id, asdict(status), cursor)
+                    self._ended[run.id] = (asdict(status), cursor)
             self._folds[run.id] = (cursor, status)
             while len(self._folds) > _FOLDS:
                 self._folds.popitem(last=False)
             return status
 
-    def _remembered(self, run: Run, size: int) -> tuple[int, Status]:
-        summary, held = self.store.summary(run.id)
-        return (held, Status(**summary)) if summary and 0 <= held <= size else (0, Status())
+    def _recall(self, runs: Sequence[Run]) -> None:
+        """Take remembered folds in, so that ended runs' logs need not be read again."""
+        held = self.store.summaries([run.id for run in runs if run.id not in self._folds])
+        with self._lock:
+            for run_id, (summary, size) in held.items():
+                self._folds.setdefault(run_id, (size, Status(**summary)))
+
+    def _remember(self) -> None:
+        with self._lock:
+            ended, self._ended = self._ended, {}
+        if ended:
+            self.store.remember(ended)
 
     def _mine(self, run_id: str, owner: str) -> Run:
         run = self.store.run(run_id)

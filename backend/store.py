@@ -20,7 +20,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -129,17 +129,24 @@ class Store:
         job = Job(row["recipe"], json.loads(row["params"]), row["target"], row["owner"])
         return Run(row["id"], job, self.home / "runs" / row["id"], row["created"], row["parent"])
 
-    def summary(self, run_id: str) -> tuple[dict[str, Any] | None, int]:
-        """The remembered fold of an ended run and the log size it holds for."""
+    def summaries(self, run_ids: Sequence[str]) -> dict[str, tuple[dict[str, Any], int]]:
+        """The remembered folds of ended runs, each with the log size it holds for; in one query."""
+        marks = ",".join("?" * len(run_ids))
         with self._db() as db:
-            row = db.execute("SELECT summary, summary_size FROM runs WHERE id = ?", (run_id,)).fetchone()
-        return (json.loads(row[0]), row[1]) if row and row[0] else (None, -1)
+            rows = db.execute(
+                f"SELECT id, summary, summary_size FROM runs WHERE summary IS NOT NULL AND id IN ({marks})", run_ids
+            ).fetchall()
+        return {row["id"]: (json.loads(row["summary"]), row["summary_size"]) for row in rows}
 
-    def remember(self, run_id: str, summary: dict[str, Any], size: int) -> None:
+    def remember(self, summaries: Mapping[str, tuple[dict[str, Any], int]]) -> None:
+        """Keep the folds of ended runs, each with its log's size, in one transaction."""
         with self._db() as db:
-            db.execute(
-                "UPDATE runs SET summary = ?, summary_size = ? WHERE id = ?", (json.dumps(summary), size, run_id)
+            db.execute("BEGIN")
+            db.executemany(
+                "UPDATE runs SET summary = ?, summary_size = ? WHERE id = ?",
+                [(json.dumps(summary), size, run_id) for run_id, (summary, size) in summaries.items()],
             )
+            db.execute("COMMIT")
 
     # -- queue --------------------------------------------------------------------------------------------------
 

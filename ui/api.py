@@ -118,7 +118,7 @@ def publish(lab: Lab) -> None:
         return lab.resume(run_id, owner(request))
 
     def upload(file: str, request: gr.Request) -> str:
-        """Take in a dataset file (.jsonl, .json, .csv or .parquet) and return its id, upload/…
+        """Take in a dataset file and return its id, upload/…
 
         Parameters:
             file: the file
@@ -127,7 +127,61 @@ def publish(lab: Lab) -> None:
             raise BadInput("There is no file.", "Send one, for example with gradio_client's handle_file(path).")
         return lab.upload(owner(request), Path(file))
 
-    for endpoint in (chat, launch, run, events, runs, cancel, resume):
+    def rows(
+        dataset: str = "",
+        config: str = "",
+        split: str = "",
+        offset: int = 0,
+        length: int = 50,
+        request: gr.Request = None,  # type: ignore[assignment]
+    ) -> dict[str, Any]:
+        """A page of a dataset: {columns, rows, total, partial}; `partial` says what part is read, '' for the whole.
+
+        Parameters:
+            dataset: sample/NAME, upload/… or a Hub id; empty for a sample
+            config: of a Hub dataset; empty for its default
+            split: of a Hub dataset; empty for train, or the first
+            offset: the number of the first row, from 0
+            length: how many rows, at most 100
+        """
+        page = lab.data.rows(dataset, owner(request), config, split, offset, length)
+        return {key: page[key] for key in ("columns", "rows", "total", "partial")}
+
+    def stats(
+        dataset: str = "",
+        config: str = "",
+        split: str = "",
+        column: str = "",
+        request: gr.Request = None,  # type: ignore[assignment]
+    ) -> dict[str, Any]:
+        """Figures of a column: histogram or top values, nulls, min, max; `partial` says of which part of the rows.
+
+        Parameters:
+            dataset: sample/NAME, upload/… or a Hub id; empty for a sample
+            config: of a Hub dataset; empty for its default
+            split: of a Hub dataset; empty for train, or the first
+            column: its name
+        """
+        return lab.data.stats(dataset, owner(request), config, split, column)
+
+    def sql(
+        dataset: str = "",
+        config: str = "",
+        split: str = "",
+        query: str = "",
+        request: gr.Request = None,  # type: ignore[assignment]
+    ) -> dict[str, Any]:
+        """One SELECT (DuckDB) over the split, which is the table `data`: {columns, rows, truncated, seconds}.
+
+        Parameters:
+            dataset: sample/NAME, upload/… or a Hub id; empty for a sample
+            config: of a Hub dataset; empty for its default
+            split: of a Hub dataset; empty for train, or the first
+            query: for example SELECT count(*) FROM data
+        """
+        return lab.data.sql(dataset, owner(request), config, split, query)
+
+    for endpoint in (chat, rows, stats, sql, launch, run, events, runs, cancel, resume):
         gr.api(toasts(endpoint, page=False), api_name=endpoint.__name__)
     file, dataset, button = gr.File(visible=False), gr.Textbox(visible=False), gr.Button(visible=False)
     button.click(toasts(upload, page=False), file, dataset, api_name="upload")

@@ -12,7 +12,8 @@ class Page:
     """Set a State and select a tab (`gr.Tabs(selected="run")` as the output for `tabs`); react to `run.change`."""
 
     blocks: gr.Blocks  # for `page.blocks.load(...)`: when a visitor opens the page
-    tabs: gr.Tabs  # ids: text · tune · run
+    tabs: gr.Tabs  # ids: text · data · tune · run
     run: gr.State  # id of the run shown, '' for none; `?run=ID` sets it too
     chat_with: gr.State  # [model, adapter] to talk to, [] for no wish
+    dataset: gr.State  # the dataset that the Tune tab takes over, '' for no wish
     clone: gr.State  # id of the run whose settings the Tune tab takes over, '' for no wish

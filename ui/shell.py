@@ -19,10 +19,15 @@ from starlette.routing import Route
 from backend.lab import Lab
 from ui import api, runs
 from ui.page import Page
-from ui.tabs import run, text, tune
+from ui.tabs import data, run, text, tune
 from ui.visitor import Cookies
 
-TABS = (("text", "Text", text.build), ("tune", "Tune", tune.build), ("run", "Run", run.build))
+TABS = (
+    ("text", "Text", text.build),
+    ("data", "Data", data.build),
+    ("tune", "Tune", tune.build),
+    ("run", "Run", run.build),
+)
 STYLE = Path(__file__).with_name("style.css")
 # What a model writes may name pictures anywhere; only this server's are fetched.
 HEAD = f"""
@@ -34,7 +39,7 @@ LIMITS = {"default_concurrency_limit": 16, "max_size": 256}  # events at work of
 def build(lab: Lab) -> gr.Blocks:
     """The whole page. Nothing here waits for a model, the Hub or a run."""
     with gr.Blocks(title="Atelier", analytics_enabled=False) as blocks:
-        shown, wish, clone = gr.State(""), gr.State([]), gr.State("")
+        shown, wish, clone, dataset = gr.State(""), gr.State([]), gr.State(""), gr.State("")
         with gr.Row(elem_id="header"):
             gr.HTML(f"<h1>Atelier</h1> <span id=where>{html.escape(lab.where())}</span>", padding=False)
             if "SPACE_ID" in lab.settings.env and "OAUTH_CLIENT_ID" in lab.settings.env:
@@ -42,7 +47,7 @@ def build(lab: Lab) -> gr.Blocks:
             theme = gr.Button("◐ Theme", size="sm", scale=0, min_width=80, elem_id="theme")
             theme.click(None, js="() => atelier.theme()", api_visibility="private")
         with gr.Tabs(elem_id="tabs") as tabs:
-            page = Page(blocks=blocks, tabs=tabs, run=shown, chat_with=wish, clone=clone)
+            page = Page(blocks=blocks, tabs=tabs, run=shown, chat_with=wish, dataset=dataset, clone=clone)
             for key, title, make in TABS:
                 with gr.Tab(title, id=key, elem_id=f"tab-{key}"):
                     make(lab, page)
@@ -90,7 +95,7 @@ def launch(lab: Lab) -> gr.Blocks:
         share=lab.settings.share,
         app_kwargs={"routes": [Route("/health", _health)], "middleware": [Middleware(Cookies)]},
         theme=_theme(),
-        css_paths=[STYLE, STYLE.with_name("runs.css")],
+        css_paths=[STYLE, STYLE.with_name("runs.css"), STYLE.with_name("data.css")],
         head=HEAD,
         favicon_path=Path(__file__).with_name("favicon.svg"),
         footer_links=["api"],
@@ -113,6 +118,7 @@ def serve(lab: Lab) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
     blocks = launch(lab)
+    lab.warm()
     print(f"Atelier is at {blocks.local_url.rstrip('/')}", flush=True)
     ended.wait()
     print("Stopped. Runs that are training go on; start Atelier again to see them.", flush=True)

@@ -50,7 +50,7 @@ def _ours(error: BaseException, name: str) -> LabError | None:
                     f"Sign in, accept them at https://huggingface.co/{name}, then try again.",
                 )
             case hub.RepositoryNotFoundError() | hub.RevisionNotFoundError() | data.DatasetNotFoundError():
-                if "gated" in str(one):
+                if "is a gated" in str(one):  # an ordinary 404 speaks of "a private or gated repo", too
                     return Gated(f"{name!r} is gated.", "Sign in, accept its terms on its page, then try again.")
                 return NotFound(
                     f"The Hub has no {name!r}, or it is private.",

@@ -9,7 +9,6 @@ What is left out has its default: the starter model, LoRA, the sample instructio
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,4 +156,4 @@ def _no_template(model: str) -> BadInput:
 
 
 if __name__ == "__main__":
-    sys.exit(process.main(Params, run))
+    process.leave(process.main(Params, run))

@@ -93,11 +93,11 @@ def test_a_new_server_tells_the_same(lab, fake, home):
 
 def test_the_remembered_summary_is_not_believed_once_the_log_has_grown(lab, fake, home):
     run = launch(lab)
-    assert lab.status(run.id, "ann")["state"] == "finished"
+    assert lab.runs("ann")[0]["state"] == "finished"
     fake.script = lambda run: [ev.Started(step=3), ev.Measured(step=9, values={"loss": 0.1})]
     fake.start(run)
     again = Lab(lab.settings, Store(home), (fake,), EngineProcess(env={}))
-    assert again.status(run.id, "ann")["state"] == "running"
+    assert again.runs("ann")[0]["state"] == "running"
     assert again.status(run.id, "ann")["metrics"]["loss"] == 0.1
 
 

@@ -65,11 +65,12 @@ def test_many_writers_at_once(store):
     assert store.count("ann") == len({run for run, _ in store.line("cpu")}) == 160
 
 
-def test_summary_is_remembered_with_its_size(store):
-    run = store.add(JOB, {})
-    assert store.summary(run.id) == (None, -1)
-    store.remember(run.id, {"step": 3}, 100)
-    assert store.summary(run.id) == ({"step": 3}, 100)
+def test_summaries_are_remembered_with_their_sizes(store):
+    first, second, third = (store.add(JOB, {}).id for _ in range(3))
+    assert store.summaries([first, second]) == {}
+    store.remember({first: ({"step": 3}, 100), second: ({"step": 4}, 200)})
+    assert store.summaries([first, third]) == {first: ({"step": 3}, 100)}
+    assert store.summaries([]) == {}
 
 
 def test_upload_belongs_to_its_owner(store, tmp_path):

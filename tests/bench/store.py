@@ -12,12 +12,12 @@ import psutil
 
 from backend import events as ev
 from backend.engines.client import EngineProcess
-from backend.jobs import Job
+from backend.jobs import Job, Run
 from backend.lab import Lab
 from backend.settings import Settings
 from backend.store import Store
 from backend.targets.fake import Fake
-from ui import views
+from ui.views import Views
 
 RUNS = 1000
 EVENTS = 10_000
@@ -26,10 +26,11 @@ EVENTS = 10_000
 def measure() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as home:
         settings = Settings.read({"ATELIER_HOME": home})
-        store, fake = Store(Path(home)), Fake()
+        store, fake = Store(Path(home)), Fake(long_run)
         for _ in range(RUNS):
             job = Job("sft", {"model": "m", "dataset": "sample/instructions"}, "fake", "ann")
             fake.start(store.add(job, {}))
+        unread = list_seconds(Lab(settings, Store(Path(home)), (fake,), EngineProcess(env={})))
         cold = list_seconds(Lab(settings, Store(Path(home)), (fake,), EngineProcess(env={})))
         lab = Lab(settings, store, (fake,), EngineProcess(env={}))
         list_seconds(lab)
@@ -37,7 +38,14 @@ def measure() -> list[dict[str, Any]]:
         grown = tail_megabytes(lab, fake, store)
     return [
         {
-            "what": f"list of {RUNS:,} finished runs, first time",
+            "what": f"list of {RUNS:,} finished runs, none seen before",
+            "figure": unread * 1000,
+            "unit": "ms",
+            "requirement": "≤ 100 ms",
+            "passed": unread <= 0.1,
+        },
+        {
+            "what": f"list of {RUNS:,} finished runs, after a restart",
             "figure": cold * 1000,
             "unit": "ms",
             "requirement": "≤ 100 ms",
@@ -60,6 +68,16 @@ def measure() -> list[dict[str, Any]]:
     ]
 
 
+def long_run(run: Run) -> list[ev.Event]:
+    """The log of a run of 60 steps, about as the default one is."""
+    steps = [
+        ev.Measured(step=i, values={"loss": 3.0 / i, "learning_rate": 1e-4, "epoch": i / 60}) for i in range(1, 61)
+    ]
+    told = [ev.Progressed(done=i, total=60, eta=60 - i) for i in range(1, 61)]
+    lines = [ev.Wrote(text=f"line {i}") for i in range(20)]
+    return [ev.Started(), *steps, *told, *lines, ev.Finished(values={"train_loss": 1.0})]
+
+
 def list_seconds(lab: Lab) -> float:
     """What the sidebar asks for: its first page."""
     start = time.perf_counter()
@@ -69,6 +87,7 @@ def list_seconds(lab: Lab) -> float:
 
 def tail_megabytes(lab: Lab, fake: Fake, store: Store) -> float:
     """A page that follows a run as the run view does, event by event; the first quarter is warm-up."""
+    page = Views(lab.watch)
     fake.script = lambda run: [ev.Started()]
     run = store.add(Job("sft", {}, "fake", "ann"), {})
     fake.start(run)
@@ -77,7 +96,7 @@ def tail_megabytes(lab: Lab, fake: Fake, store: Store) -> float:
         fake.write(run, ev.Measured(step=step, values={"loss": 1 / (step + 1), "learning_rate": 1e-4}))
         fake.write(run, ev.Wrote(text=f"line {step} " + "x" * 80))
         if step % 10 == 0:
-            views.follow(lab, run.id, "ann")
+            page.look(run.id, "ann")
             lab.status(run.id, "ann")
         if step == EVENTS // 4:
             before = resident()

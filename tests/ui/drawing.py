@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import gradio as gr
 from starlette.requests import Request
@@ -19,18 +20,35 @@ def visitor(letter: str) -> gr.Request:
     return gr.Request(Request({"type": "http", "method": "GET", "path": "/", "headers": [(b"cookie", cookie)]}))
 
 
+T = TypeVar("T")
 ME, YOU = visitor("a"), visitor("b")
 
 
 def drawn(part: Callable[[Lab, Page], None], lab: Lab) -> gr.Blocks:
-    """Made inside an event loop: outside one, Blocks make themselves loops that nobody closes."""
+    """`part` on a page of its own."""
 
-    async def make() -> gr.Blocks:
+    def make() -> gr.Blocks:
         with gr.Blocks() as blocks, gr.Tabs() as tabs, gr.Tab("here", id="here"):
-            part(lab, Page(blocks, tabs, run=gr.State(""), chat_with=gr.State([]), clone=gr.State("")))
+            part(
+                lab,
+                Page(blocks, tabs, run=gr.State(""), chat_with=gr.State([]), dataset=gr.State(""), clone=gr.State("")),
+            )
         return blocks
 
-    return asyncio.run(make())
+    return in_loop(make)
+
+
+def in_loop(make: Callable[[], T]) -> T:
+    """What `make` gives, called inside an event loop: outside one, Blocks make themselves loops that nobody closes.
+
+    The loop has a thread of its own, for a browser that is open has one in this thread.
+    """
+
+    async def called() -> T:
+        return make()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(called())).result()
 
 
 def handler(blocks: gr.Blocks, name: str) -> Callable[..., Any]:

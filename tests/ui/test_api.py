@@ -29,6 +29,9 @@ TABLE: dict[str, list[tuple[str, Any]]] = {  # the promise: inputs in order with
         ("top_p", 0.95),
         ("seed", 0),
     ],
+    "/rows": [("dataset", ""), ("config", ""), ("split", ""), ("offset", 0), ("length", 50)],
+    "/stats": [("dataset", ""), ("config", ""), ("split", ""), ("column", "")],
+    "/sql": [("dataset", ""), ("config", ""), ("split", ""), ("query", "")],
     "/upload": [("file", ...)],
     "/launch": [("recipe", ...), ("params", {}), ("target", "local")],
     "/run": [("run_id", ...)],
@@ -177,3 +180,34 @@ def test_resume_says_why_not(client):
     run = client.predict("sft", {"max_steps": 3}, "fake", api_name="/launch")
     with pytest.raises(AppError, match="is finished; only a stopped run"):
         client.predict(run, api_name="/resume")
+
+
+def test_a_dataset_is_paged_described_and_asked(client, other, tmp_path: Path):
+    file = tmp_path / "people.csv"
+    file.write_text("name,age\nAda,36\nBob <b>,\n")
+    dataset = client.predict(handle_file(str(file)), api_name="/upload")
+    page = client.predict(dataset, "", "", 1, 1, api_name="/rows")
+    assert [column["name"] for column in page.pop("columns")] == ["name", "age"]
+    assert page == {"rows": [["Bob <b>", None]], "total": 2, "partial": ""}
+    figures = client.predict(dataset, "", "", "age", api_name="/stats")
+    assert (figures["nulls"], figures["min"], figures["max"]) == (1, 36, 36)
+    answer = client.predict(dataset, query="SELECT max(age) AS most FROM data", api_name="/sql")
+    assert {"columns", "rows", "truncated", "seconds"} == answer.keys()
+    assert (answer["rows"], answer["truncated"]) == ([[36]], False)
+    for endpoint in ("/rows", "/stats", "/sql"):
+        with pytest.raises(AppError, match=r"no upload .* of yours"):
+            other.predict(dataset, api_name=endpoint)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments", "message"),
+    [
+        ("/rows", {"length": 101}, "length is 101; ask for 1 to 100 rows"),
+        ("/rows", {"dataset": "upload/none"}, "no upload 'upload/none' of yours"),
+        ("/stats", {"column": "nope"}, "no column 'nope'.*prompt"),
+        ("/sql", {"query": "SELECT * FROM read_csv('/etc/passwd')"}, "read_csv.* is not allowed here"),
+    ],
+)
+def test_data_says_what_is_wrong(client, endpoint, arguments, message):
+    with pytest.raises(AppError, match=message):
+        client.predict(**arguments, api_name=endpoint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Literal
 
 import gradio as gr
@@ -12,6 +11,7 @@ from pydantic import BaseModel, Field
 from backend.errors import BadInput
 from backend.recipes import METHODS
 from backend.recipes.params import check
+from tests.ui.drawing import in_loop
 from ui.forms import Form
 
 
@@ -32,13 +32,11 @@ def drawn(model: type[BaseModel], **more: Any) -> Form:
 
 
 def page(model: type[BaseModel], **more: Any) -> tuple[gr.Blocks, Form]:
-    """Made inside an event loop: outside one, Blocks make themselves loops that nobody closes."""
-
-    async def make() -> tuple[gr.Blocks, Form]:
+    def make() -> tuple[gr.Blocks, Form]:
         with gr.Blocks() as blocks:
             return blocks, Form(model, **more)
 
-    return asyncio.run(make())
+    return in_loop(make)
 
 
 def by_name(form: Form) -> dict[str, gr.components.Component]:

@@ -69,11 +69,16 @@ def test_files_of_this_machine_are_not_served(site, tmp_path: Path):
 def test_only_named_endpoints_are_public(site):
     fns = site.get("/config").json()["dependencies"]
     shown = {fn["api_name"] for fn in fns if fn["api_visibility"] == "public"}
-    assert shown == {"chat", "launch", "run", "events", "runs", "cancel", "resume", "upload"}
+    assert shown == {"chat", "rows", "stats", "sql", "launch", "run", "events", "runs", "cancel", "resume", "upload"}
 
 
 def test_tabs_are_those_that_exist():
-    assert [(key, title) for key, title, _ in shell.TABS] == [("text", "Text"), ("tune", "Tune"), ("run", "Run")]
+    assert [(key, title) for key, title, _ in shell.TABS] == [
+        ("text", "Text"),
+        ("data", "Data"),
+        ("tune", "Tune"),
+        ("run", "Run"),
+    ]
 
 
 def selected(query: str) -> tuple[object, object]:

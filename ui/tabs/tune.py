@@ -164,7 +164,13 @@ def build(lab: Lab, page: Page) -> None:
     )
     for after in (pressed.then, pressed.failure):  # `then` does not follow an error
         after(lambda: gr.update(interactive=True, value="Run"), None, launch, **PRIVATE)
+    page.dataset.change(_taken, page.dataset, [dataset, page.dataset], **PRIVATE)
     page.clone.change(on_clone, page.clone, [*form, walk, parent, page.clone, code], **PRIVATE)
+
+
+def _taken(name: str) -> list[Any]:
+    """The dataset that another tab wishes for; the wish is done with."""
+    return [name, ""] if name else [gr.skip(), gr.skip()]
 
 
 def _picker(label: str, value: str, elem_id: str) -> gr.Dropdown:

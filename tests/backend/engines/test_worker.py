@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from backend import events as ev
 from backend.engines.client import EngineProcess
 from backend.engines.worker import Worker
+from tests.backend.engines.hub import serving
 from tests.backend.engines.talk import asks, said
 
 
@@ -258,3 +259,30 @@ def test_a_memory_limit_refuses_what_does_not_fit(tiny: Path, tmp_path: Path) ->
     assert f"{large} needs " in failed.message
     assert "GB of memory to load, and " in failed.message
     assert memory < 16e9
+
+
+def test_a_model_of_the_hub(tiny: Path, tmp_path: Path) -> None:
+    """Fetched once; refused before it is fetched when it can't fit; and answering without the Hub afterwards."""
+    with serving(tiny) as (address, fetched), serving(tiny, "org/large", claimed=10**14) as (far, never):
+        env = os.environ | {"HF_HOME": str(tmp_path), "HF_ENDPOINT": address}
+        process = EngineProcess(env, preload=False)
+        try:
+            text = said(process.stream("text", asks("org/tiny").model_dump()))
+            assert "model.safetensors" in fetched
+            *_, gated = process.stream("text", asks("gated/model").model_dump())
+            process.stop()
+            process._env["HF_ENDPOINT"] = far
+            process.start()
+            *_, large = process.stream("text", asks("org/large").model_dump())
+            process.stop()
+            process._env["HF_ENDPOINT"] = "http://127.0.0.1:9"
+            process.start()
+            assert said(process.stream("text", asks("org/tiny").model_dump())) == text
+        finally:
+            process.stop()
+    assert isinstance(gated, ev.Failed)
+    assert gated.code == "hub.gated"
+    assert isinstance(large, ev.Failed)
+    assert large.code == "no_room"
+    assert large.message.startswith("org/large needs 100000.3 GB of memory to load, and ")
+    assert not any(name.endswith(".safetensors") for name in never)

@@ -16,11 +16,14 @@ from tests.tiny import tiny_model
 CPU = choose(Machine(), "fp32")
 
 
-def answered(kind: str, status: int) -> Exception:
+PRIVATE_OR_GATED = "If you are trying to access a private or gated repo, make sure you are authenticated."
+
+
+def answered(kind: str, status: int, text: str = "said no") -> Exception:
     from huggingface_hub import errors
 
     response = httpx2.Response(status, request=httpx2.Request("GET", "https://hub/a/b"))
-    made: Exception = getattr(errors, kind)("said no", response=response)
+    made: Exception = getattr(errors, kind)(text, response=response)
     return made
 
 
@@ -36,6 +39,7 @@ def raised(kind: str, *args: Any) -> Exception:
     [
         (lambda: answered("GatedRepoError", 403), Gated, "hub.gated"),
         (lambda: answered("RepositoryNotFoundError", 404), NotFound, "hub.unknown"),
+        (lambda: answered("RepositoryNotFoundError", 404, PRIVATE_OR_GATED), NotFound, "hub.unknown"),
         (lambda: answered("RevisionNotFoundError", 404), NotFound, "hub.unknown"),
         (lambda: answered("RemoteEntryNotFoundError", 404), NotFound, "hub.incomplete"),
         (lambda: answered("HfHubHTTPError", 401), Gated, "hub.gated"),

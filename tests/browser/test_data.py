@@ -1,0 +1,129 @@
+"""The Data tab in a real browser: look, filter, sort, search, open a row, ask in SQL, shape, carry on to Tune."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.ui.scripted import served
+
+pytestmark = pytest.mark.browser
+BUSY = 30_000  # ms
+EVIL = '<img src=x onerror="window.evil = 1"> *bold*'
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patience() -> Iterator[None]:
+    expect.set_options(timeout=BUSY)
+    yield
+    expect.set_options(timeout=5_000)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tmp_path_factory.mktemp("data")) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+def upload(page: Page, file: Path) -> None:
+    with page.expect_file_chooser() as chosen:
+        page.locator("#data-upload").click()
+    chosen.value.set_files(file)
+
+
+def open_panel(page: Page, name: str) -> None:
+    page.locator(f"#data-{name} .label-wrap").first.click()
+
+
+def test_a_click_narrows_sorts_and_opens_and_the_address_keeps_it(page: Page, url: str) -> None:
+    page.goto(url)
+    page.get_by_role("tab", name="Data").click()
+    expect(page.locator("#data-facts")).to_contain_text("504 rows · 3 columns")
+    page.locator("#data-grid .top button", has_text="opposite").click()
+    expect(page.locator("#data-chips")).to_contain_text("topic = opposite")
+    expect(page.locator("#data-span")).to_have_text("1–25 of 48")
+    page.locator("#data-grid button[data-act=sort][data-column=topic]").click()
+    expect(page.locator("#data-grid th[aria-sort=ascending]")).to_contain_text("topic")
+    page.get_by_role("button", name="Next page").click()
+    expect(page.locator("#data-span")).to_have_text("26–48 of 48")
+    page.wait_for_url(re.compile("[?&]p=2"))
+    page.reload()
+    expect(page.locator("#data-span")).to_have_text("26–48 of 48")
+    expect(page.locator("#data-chips")).to_contain_text("topic = opposite")
+    page.locator("#data-chips button", has_text="Clear all").click()
+    expect(page.locator("#data-span")).to_have_text("Rows 0–24 of 504")
+    page.locator("#data-query").locator("input, textarea").fill("capital of India")
+    page.keyboard.press("Enter")
+    expect(page.locator("#data-chips")).to_contain_text("search: capital of India")
+    page.locator("#data-grid tbody th button").first.click()
+    expect(page.locator("#data-row")).to_contain_text("New Delhi")
+
+
+def test_an_upload_is_shown_as_text_asked_and_shaped(page: Page, url: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    rows = [{"q": f"{EVIL} {i}", "a": "x" * 900, "n": i if i % 2 else None, "deep": {"k": [i]}} for i in range(60)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page.goto(f"{url}/?tab=data")
+    upload(page, file)
+    expect(page.locator("#data-facts")).to_contain_text("60 rows · 4 columns")
+    expect(page.locator("#data-grid tbody tr").first).to_contain_text(EVIL)
+    expect(page.locator("#data-grid tbody tr").first).to_contain_text("null")
+    expect(page.locator("#data-grid thead")).to_contain_text("50% null")
+    assert page.evaluate("window.evil") is None
+
+    open_panel(page, "sql")
+    page.locator("#data-sql-run").click()
+    expect(page.locator("#data-sql-words")).to_contain_text("10 rows")
+    with page.expect_download() as file_made:
+        page.locator("#data-export-jsonl").click()
+    assert len(Path(file_made.value.path()).read_text().splitlines()) == 10
+
+    open_panel(page, "shape")
+    page.locator("#data-step input").click()
+    page.get_by_role("option", name="prompt-completion").click()
+    for slot, column in enumerate("qa"):
+        page.locator(f"#data-slot-{slot} input").fill(column)
+        page.locator(f"#data-slot-{slot} input").press("Tab")
+    page.locator("#data-step-add").click()
+    expect(page.locator("#data-preview")).to_contain_text("60 rows came out")
+    expect(page.locator("#data-recipe .cm-content")).to_contain_text("remove_columns")
+    page.locator("#data-save").click()
+    expect(page.locator("#data-facts")).to_contain_text("60 rows · 2 columns", timeout=120_000)
+    page.locator("#data-tune").click()
+    expect(page.locator("#tune-facts")).to_contain_text("60 rows")
+    expect(page.locator("#tune-facts")).to_contain_text("columns: prompt, completion")
+    assert page.evaluate("window.evil") is None
+
+
+def test_a_wrong_word_is_told_and_the_rows_stay(page: Page, url: str) -> None:
+    page.goto(f"{url}/?tab=data")
+    expect(page.locator("#data-span")).to_have_text("Rows 0–24 of 504")
+    open_panel(page, "filters")
+    page.locator("#data-where").locator("input, textarea").fill("topic = 1 OR true")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Filters can't say").first).to_be_visible()
+    expect(page.locator("#data-span")).to_have_text("Rows 0–24 of 504")
+
+
+def test_on_a_phone_nothing_is_wider_than_the_page(browser: Browser, url: str) -> None:
+    phone = browser.new_context(viewport={"width": 390, "height": 844})
+    page = phone.new_page()
+    page.goto(f"{url}/?tab=data")
+    expect(page.locator("#data-span")).to_be_visible()
+    for panel in ("filters", "sql", "quality", "shape", "code"):
+        open_panel(page, panel)
+    expect(page.locator("#data-code .cm-content")).to_contain_text("load_dataset")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    phone.close()
