@@ -116,7 +116,7 @@ def _database(threads: int = 2) -> duckdb.DuckDBPyConnection:
 
 
 def _select(sql: str, threads: int = 2) -> Read:
-    reader = _database(threads).execute(sql).to_arrow_reader(BATCH)
+    reader: Any = _database(threads).execute(sql).to_arrow_reader(BATCH)
     return reader.schema, reader
 
 

@@ -128,7 +128,7 @@ class Database:
         """The one integer column of `sql` as an array."""
         with self.cursor() as cursor:
             column = next(iter(cursor.execute(sql).fetchnumpy().values()))
-            return column.astype("uint32")  # type: ignore[no-any-return]
+            return column.astype("uint32")
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:

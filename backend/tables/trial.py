@@ -45,7 +45,7 @@ def answer(request: dict[str, Any], say: child.Say) -> dict[str, Any]:
 
 
 def _read(question: dict[str, Any]) -> Trial:
-    config = {"memory_limit": "500MB", "temp_directory": ""}
+    config: dict[str, Any] = {"memory_limit": "500MB", "temp_directory": ""}
     records = duckdb.connect(":memory:", config=config).execute(question["sql"]).fetchall()
     return Trial([dict(zip(question["columns"], record, strict=True)) for record in records], question["columns"])
 

@@ -17,8 +17,9 @@ from backend.tables import child
 from backend.tables.readers import Given, first_line
 from backend.tables.table import RESERVED, features_of
 
-GROUP_ROWS = 4_096  # of the first million rows; then they grow with what is written, so that even 100 million
-GROWTH = 50  # rows make well under a thousand groups to look through
+# Rows of a group: few in the first million, so that scattered rows are read cheaply; then they grow with what is
+# written, so that even 100 million rows make few groups to look through.
+GROUP_ROWS, GROWTH = 4_096, 50
 # snappy reads twice as fast as zstd for a half more space; a dictionary only where values repeat
 FORM: dict[str, Any] = {"compression": "snappy", "data_page_size": 1 << 14, "dictionary_pagesize_limit": 1 << 16}
 GROUP_BYTES = 32 << 20
