@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-BENCHES = ("startup", "store", "chat", "sft")
+BENCHES = ("startup", "store", "chat", "sft", "tables")
 HEAD = ("what", "figure", "against", "ratio", "requirement", "")
 
 
