@@ -21,7 +21,8 @@ from backend.starter import MODEL_ID, SAMPLES
 from backend.store import Store
 
 _HUB_ID = re.compile(r"[\w.\-]{1,96}(/[\w.\-]{1,96})?")
-_QUIET = 60.0  # seconds the Hub is left alone after it did not answer
+_QUIET = 60.0  # seconds that we believe what we last saw of the Hub: that it answers, or that it doesn't
+_PATIENCE = 4.0  # seconds for its first word
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Catalog:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
         self.store = store
-        self._hub_silent_until = 0.0
+        self._hub_silent_until = self._hub_heard_until = 0.0
         self._cached: tuple[float, list[Entry]] = (-_QUIET, [])
 
     # -- models -------------------------------------------------------------------------------------------------
@@ -184,13 +185,13 @@ class Catalog:
 
     def _cache(self) -> list[Entry]:
         """Models in the Hugging Face cache that have safetensors; looked up at most twice a minute."""
-        from huggingface_hub import scan_cache_dir
+        from huggingface_hub import constants, scan_cache_dir
         from huggingface_hub.errors import CacheNotFound
 
         at, entries = self._cached
         if time.monotonic() - at > 30:
             try:
-                repos = scan_cache_dir().repos
+                repos = scan_cache_dir(constants.HF_HUB_CACHE).repos
             except CacheNotFound:
                 repos = frozenset()
             entries = [
@@ -215,23 +216,33 @@ class Catalog:
             return []
 
     def _ask_hub(self, name: str) -> Any:
-        from huggingface_hub import HfApi, constants
+        """The Hub's client, once the Hub has said a word: without a network the client tries for half a minute."""
+        import httpx2
+        from huggingface_hub import HfApi, constants, get_session
 
-        if constants.HF_HUB_OFFLINE or time.monotonic() < self._hub_silent_until:
-            raise HubError(
-                f"{name!r} is not on this machine, and the Hub can't be reached.",
-                "Use the starter, or try again later.",
-                "hub.unreachable",
-            )
-        return HfApi()
+        now = time.monotonic()
+        if not constants.HF_HUB_OFFLINE and now >= self._hub_silent_until:
+            if now < self._hub_heard_until:
+                return HfApi(constants.ENDPOINT)
+            try:
+                get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
+                self._hub_heard_until = now + _QUIET
+                return HfApi(constants.ENDPOINT)
+            except httpx2.HTTPError:
+                self._hub_silent_until = now + _QUIET
+        raise HubError(
+            f"{name!r} is not on this machine, and the Hub can't be reached.",
+            "Use the starter and the samples, or try again in a minute.",
+            "hub.unreachable",
+        )
 
     def _on_hub(self, name: str, kind: str) -> None:
         """Make sure `name` is in the cache or on the Hub."""
-        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub import constants, try_to_load_from_cache
 
         repo_type = "dataset" if kind == "dataset" else "model"
         probe = {"model": "config.json", "adapter": "adapter_config.json", "dataset": "README.md"}[kind]
-        if isinstance(try_to_load_from_cache(name, probe, repo_type=repo_type), str):
+        if isinstance(try_to_load_from_cache(name, probe, constants.HF_HUB_CACHE, repo_type=repo_type), str):
             return
         api = self._ask_hub(name)
         try:
