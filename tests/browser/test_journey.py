@@ -22,7 +22,8 @@ def test_talk_tune_compare(browser: Browser, server: Callable[..., Server], star
     page.set_default_timeout(60_000)
 
     page.goto(site.url)
-    page.locator("#text-send").click()  # a prompt is written already
+    page.locator("#text-message textarea").fill("Write a very long story about a fox, a river and a village.")
+    page.locator("#text-send").click()
     answer = page.locator("#text-chat-a [data-testid=bot]").first
     figures = page.locator("#text-chat-a .thought-group").last  # what the engine is doing, then the answer's speed
     expect(figures).to_contain_text("tokens/s", timeout=SLOW)

@@ -13,6 +13,7 @@ from tests.conftest import Server, clear
 
 pytestmark = pytest.mark.browser
 COUNT = "Count from 1 to 100, one number a line."
+LONG = "Write a very long story about a fox, a river and a village."  # over 1,500 tokens with seed 0
 SLOW = 120_000  # ms; the first answer waits until the model is loaded
 
 
@@ -68,7 +69,7 @@ def ended(page: Page) -> None:
 
 def test_one_click_streams_and_stop_keeps_the_text(page: Page) -> None:
     settings(page, **{"max-new-tokens": "1500"})
-    ask(page, "Count from 1 to 500, one number a line.")
+    ask(page, LONG)
     expect(figures(page)).to_contain_text("s to first token", timeout=SLOW)
     lengths: list[int] = []
     while len(set(lengths)) < 4:  # it grows
