@@ -132,6 +132,15 @@ def server(home: Path) -> Iterator[Callable[..., Server]]:
         one.process.wait(30)
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, starter: Path) -> Iterator[Server]:
+    """A started Server on a data folder of its own, for all tests of a file; the starter is there."""
+    one = Server(tmp_path_factory.mktemp("site") / "home", {})
+    yield one.start()
+    clear(one.home)
+    one.process.wait(30)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Run keepers are detached and would outlive the tests that began them."""

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.conftest import Server, clear
+from tests.conftest import Server
 
 pytestmark = pytest.mark.browser
 COUNT = "Count from 1 to 100, one number a line."
 LONG = "Write a very long story about a fox, a river and a village."  # over 1,500 tokens with seed 0
 SLOW = 120_000  # ms; the first answer waits until the model is loaded
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, starter: Path) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("text") / "home", {})
-    yield server.start()
-    clear(server.home)
-    server.process.wait(30)
 
 
 @pytest.fixture

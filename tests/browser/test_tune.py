@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.conftest import Server, clear
+from tests.conftest import Server
 
 pytestmark = pytest.mark.browser
 SLOW = 240_000  # ms; a run begins with importing the trainer and loading the model
@@ -23,14 +23,6 @@ def patience() -> Iterator[None]:
     expect.set_options(timeout=BUSY)
     yield
     expect.set_options(timeout=5_000)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, starter: Path) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("tune") / "home", {})
-    yield server.start()
-    clear(server.home)
-    server.process.wait(30)
 
 
 @pytest.fixture
