@@ -100,6 +100,14 @@ class Catalog:
             )
         return str(run.folder / "adapter")
 
+    def answerer(self, name: str, owner: str) -> str:
+        """What answers under `name`: a model, or MODEL + ADAPTER; `run/ID` alone is that run's adapter on its base."""
+        model, _, adapter = (part.strip() for part in name.partition(" + "))
+        if not adapter and model.startswith("run/"):
+            model, adapter = self.base_of(model, owner), model
+        places = self.model(model), self.adapter(adapter, owner)
+        return " + ".join(place for place in places if place)
+
     def adapters(self, owner: str, model: str) -> list[Entry]:
         """Adapters that the owner's runs made for `model`, newest first."""
         return [

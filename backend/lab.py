@@ -30,7 +30,7 @@ from backend.engines.client import EngineProcess
 from backend.engines.text import ChatParams
 from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.jobs import ENDED, Job, Run, Status
-from backend.recipes import METHODS, Method
+from backend.recipes import METHODS, RECIPES, Kind, Method, Recipe
 from backend.recipes import script as recipes_script
 from backend.recipes.params import check
 from backend.settings import Settings
@@ -126,15 +126,11 @@ class Lab:
         self, recipe: str, params: Mapping[str, Any], owner: str, target: str = "local", parent: str = ""
     ) -> Run:
         """Check everything that can be checked now, then queue. Raises BadInput, BadData, NotFound, NoRoom, …"""
-        method = self._method(recipe)
+        what = self._recipe(recipe)
         place = self._target(target)
-        checked = check(method.params, dict(params))
-        asked = checked.model_dump(mode="json")
-        resolved = asked | {
-            "model": self.catalog.model(asked["model"]),
-            "dataset": self.catalog.dataset(asked["dataset"], owner),
-        }
-        method.preflight(check(method.params, resolved))
+        asked = check(what.params, dict(params)).model_dump(mode="json")
+        resolved = asked | {field: self._resolved(kind, asked[field], owner) for field, kind in what.names.items()}
+        what.preflight(check(what.params, resolved))
         with room(self.settings.home, _DISK):
             run = self.store.add(Job(recipe, asked, target, owner), resolved, parent)
         place.start(run)
@@ -265,10 +261,33 @@ class Lab:
             raise NotYours("This run is not yours.", "Open one from your own Runs list.")
         return run
 
+    def _resolved(self, kind: Kind, name: Any, owner: str) -> Any:
+        """Where what a field of some params names is on this disk; of a list, each."""
+        if isinstance(name, list):
+            return [self._resolved(kind, one, owner) for one in name]
+        match kind:
+            case "model":
+                return self.catalog.model(name)
+            case "dataset":
+                return self.catalog.dataset(name, owner)
+            case "adapter":
+                return self.catalog.adapter(name, owner)
+            case "answerer":
+                return self.catalog.answerer(name, owner)
+            case "run":
+                return str(self._mine(name.removeprefix("run/"), owner).folder)
+
+    def _recipe(self, name: str) -> Recipe:
+        if name not in RECIPES:
+            raise NotFound(
+                f"There is no recipe {name[:40]!r}.", f"Choose one of {', '.join(RECIPES)}.", "recipe.unknown"
+            )
+        return RECIPES[name]
+
     def _method(self, name: str) -> Method:
         if name not in METHODS:
             raise NotFound(
-                f"There is no recipe {name[:40]!r}.", f"Choose one of {', '.join(METHODS)}.", "recipe.unknown"
+                f"There is no training method {name[:40]!r}.", f"Choose one of {', '.join(METHODS)}.", "recipe.unknown"
             )
         return METHODS[name]
 

@@ -1,37 +1,60 @@
-"""What can be trained: `METHODS`. Each recipe also runs alone: `python -m backend.recipes.sft params.json`.
+"""What can be launched: `RECIPES`, which are the training `METHODS` and the `OTHERS`.
+
+Each also runs alone: `python -m backend.recipes.sft params.json`.
 
 Importing this is light: a recipe's module is imported when it is asked for, and the heavy libraries when it runs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel
 
 from backend.recipes.params import TrainParams
 
+Kind = Literal["model", "dataset", "adapter", "answerer", "run"]  # see Catalog; `run` becomes the run's folder
+
 
 @dataclass(frozen=True)
-class Method:
-    """A recipe: its module has `Params`, `preflight(params)`, `look(dataset, limit)` and `run(params, folder)`."""
+class Recipe:
+    """Durable work: its module has `Params`, `preflight(params)` and `run(params, folder)`.
+
+    `names` tells which fields of its Params name something in the catalog, and what; the Lab puts in each one's stead
+    where it is on this disk. A field may hold a list of names.
+    """
 
     module: str
     title: str
     about: str
+    names: Mapping[str, Kind] = field(default_factory=lambda: {"model": "model", "dataset": "dataset"})
+
+    @property
+    def params(self) -> type[BaseModel]:
+        """What its form is drawn from."""
+        kind: type[BaseModel] = import_module(self.module).Params
+        return kind
+
+    def preflight(self, params: BaseModel) -> None:
+        """Everything that can be checked in a second without loading the model.
+
+        Names in `params` are resolved: a starter or sample id, a path or a Hub id. Raises BadInput, BadData, NotFound.
+        """
+        import_module(self.module).preflight(params)
+
+
+@dataclass(frozen=True)
+class Method(Recipe):
+    """A recipe that trains: its module also has `look(dataset, limit)`, and the Tune tab draws its form."""
 
     @property
     def params(self) -> type[TrainParams]:
         """What its form is drawn from."""
         kind: type[TrainParams] = import_module(self.module).Params
         return kind
-
-    def preflight(self, params: TrainParams) -> None:
-        """Everything that can be checked in a second without loading the model.
-
-        Names in `params` are resolved: a starter or sample id, a path or a Hub id. Raises BadInput, BadData, NotFound.
-        """
-        import_module(self.module).preflight(params)
 
     def look(self, dataset: str, limit: int = 20) -> dict[str, Any]:
         """A dataset as this recipe sees it: {columns, rows, total, format, problem}.
@@ -50,3 +73,7 @@ METHODS: dict[str, Method] = {
         "Learns to answer as the examples do: prompts with the answers they should get.",
     ),
 }
+
+OTHERS: dict[str, Recipe] = {}
+
+RECIPES: dict[str, Recipe] = {**METHODS, **OTHERS}

@@ -93,6 +93,20 @@ def test_models_of_the_data_folder(catalog, home):
         catalog.model("models/none")
 
 
+def test_what_answers_is_a_model_perhaps_with_an_adapter(catalog, home):
+    from backend.jobs import Job
+
+    run = catalog.store.add(Job("sft", {"model": MODEL_ID}, "local", "ann"), {})
+    folder = run.folder / "adapter"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}")
+    assert catalog.answerer("", "ann") == MODEL_ID
+    assert catalog.answerer(f"run/{run.id}", "ann") == f"{MODEL_ID} + {folder}"
+    assert catalog.answerer(f"{MODEL_ID} + run/{run.id}", "ann") == f"{MODEL_ID} + {folder}"
+    with pytest.raises(NotFound, match="of yours"):
+        catalog.answerer(f"run/{run.id}", "bob")
+
+
 def test_search_asks_the_hub(catalog, hub):
     assert [entry.name for entry in catalog.models("chat")] == ["org/chat"]
     assert catalog.models("chat")[0].note == "1,234 downloads"
