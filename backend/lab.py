@@ -33,6 +33,7 @@ from backend.jobs import ENDED, Job, Run, Status
 from backend.recipes import METHODS, RECIPES, Kind, Method, Recipe
 from backend.recipes import script as recipes_script
 from backend.recipes.params import check
+from backend.recipes.rewards import is_place
 from backend.settings import Settings
 from backend.starter import MODEL_ID, SAMPLES, locate, ready
 from backend.store import Claim, Store, room
@@ -274,6 +275,8 @@ class Lab:
                 return self.catalog.adapter(name, owner)
             case "answerer":
                 return self.catalog.answerer(name, owner)
+            case "reward":
+                return self.catalog.adapter(name, owner) if is_place(name) else name
             case "run":
                 return str(self._mine(name.removeprefix("run/"), owner).folder)
 

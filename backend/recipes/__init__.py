@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from backend.recipes.params import TrainParams
 
-Kind = Literal["model", "dataset", "adapter", "answerer", "run"]  # see Catalog; `run` becomes the run's folder
+Kind = Literal["model", "dataset", "adapter", "answerer", "reward", "run"]  # see Catalog; `run` becomes its folder
 
 
 @dataclass(frozen=True)
