@@ -35,9 +35,14 @@ class Started(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Wrote(Event):
-    """Plain text: a line of a log, or the next piece of an answer."""
+    """Plain text: a line of a log, or the next piece of an answer.
+
+    Where they were asked for, `chances` tells of each token of the piece, before temperature and all other settings:
+    {text, p, top: [[text, p], …]}. A token's text may be a part of a character.
+    """
 
     text: str = ""
+    chances: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

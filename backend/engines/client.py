@@ -48,7 +48,7 @@ class _Answer:
                 return True
             last = self._waiting[-1] if self._waiting else None
             if isinstance(event, ev.Wrote) and isinstance(last, ev.Wrote):
-                self._waiting[-1] = replace(last, text=last.text + event.text)
+                self._waiting[-1] = replace(last, text=last.text + event.text, chances=last.chances + event.chances)
             else:
                 self._waiting.append(event)
             self.ended = event.ends

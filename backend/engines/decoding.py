@@ -1,30 +1,15 @@
-"""One answer in the making: the forward passes, their cache, and the choice of each next token."""
+"""One answer in the making: the forward passes and their cache."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
+from backend.engines.choosing import Settings, Step, chooser, likeliest
 from backend.engines.prefixes import Prefix, Prefixes
 from backend.engines.shelf import Voice
 
 CHUNK = 512  # tokens of a prompt read in one step; torch's attention adds up in blocks of 512, so no bit changes
-_LIKELY = 256  # tokens among which the likeliest that add up to top_p are looked for first
-_CLOSE = 1e-4  # sums that are nearer to top_p than this are left to the exact way
-
-
-class Settings(Protocol):
-    """How tokens are chosen, in the words of `generate`."""
-
-    @property
-    def temperature(self) -> float: ...
-    @property
-    def top_p(self) -> float: ...
-    @property
-    def top_k(self) -> int: ...
-    @property
-    def repetition_penalty(self) -> float: ...
-    @property
-    def seed(self) -> int: ...
 
 
 class Decoding:
@@ -33,7 +18,9 @@ class Decoding:
     Every method is one step: at most one forward pass. Not for several threads at once.
     """
 
-    def __init__(self, voice: Voice, settings: Settings, tokens: list[int], longest: int) -> None:
+    def __init__(
+        self, voice: Voice, settings: Settings, tokens: list[int], longest: int, constraints: Sequence[Step] = ()
+    ) -> None:
         import torch
 
         self._torch = torch
@@ -43,7 +30,7 @@ class Decoding:
         self._ids = torch.zeros((1, len(tokens) + longest), dtype=torch.long)
         self._ids[0, : len(tokens)] = torch.tensor(tokens)
         self._ids = self._ids.to(voice.model.device)
-        self._choose = _chooser(settings, voice.model.device)
+        self._choose = chooser(settings, voice.model.device, constraints)
         self._logits: Any = None  # [1, vocabulary], after the last token read
         self._cache: Any = None
         self._read = 0
@@ -89,6 +76,10 @@ class Decoding:
             self._count += 1
             return int(token)
 
+    def chances(self, token: int, count: int) -> tuple[float, list[tuple[int, float]]]:
+        """The model's own probability of `token`, which `next` gave last, and the `count` likeliest in its place."""
+        return likeliest(self._logits, token, count)
+
     def _forward(self, ids: Any) -> None:
         torch, voice = self._torch, self._voice
         with torch.inference_mode():
@@ -105,57 +96,3 @@ def _plain(cache: Any) -> bool:
     from transformers.cache_utils import DynamicLayer
 
     return all(type(layer) is DynamicLayer for layer in cache.layers)
-
-
-def _chooser(settings: Settings, device: Any) -> Any:
-    """A function (ids [1, n], scores [1, vocabulary]) → the next token, in `generate`'s order of processors."""
-    import torch
-    from transformers import (
-        LogitsProcessorList,
-        RepetitionPenaltyLogitsProcessor,
-        TemperatureLogitsWarper,
-        TopKLogitsWarper,
-    )
-
-    steps = LogitsProcessorList()
-    if settings.repetition_penalty != 1:
-        steps.append(RepetitionPenaltyLogitsProcessor(float(settings.repetition_penalty)))
-    if settings.temperature == 0:
-        return lambda ids, scores: steps(ids, scores).argmax(dim=-1)
-    if settings.temperature != 1:
-        steps.append(TemperatureLogitsWarper(float(settings.temperature)))
-    if settings.top_k:
-        steps.append(TopKLogitsWarper(settings.top_k))
-    if settings.top_p < 1:
-        steps.append(_top_p(float(settings.top_p)))
-    chance = torch.Generator(device).manual_seed(settings.seed)
-
-    def draw(ids: Any, scores: Any) -> Any:
-        return torch.multinomial(steps(ids, scores).softmax(dim=-1), 1, generator=chance)[0]
-
-    return draw
-
-
-def _top_p(top_p: float) -> Any:
-    """What transformers' TopPLogitsWarper does, without sorting the whole vocabulary where a few tokens tell.
-
-    Theirs drops, of the scores in rising order, those that add up to 1 - top_p; of equal scores the first go first.
-    """
-    import torch
-    from transformers import TopPLogitsWarper
-
-    whole = TopPLogitsWarper(top_p)
-
-    def keep(ids: Any, scores: Any) -> Any:
-        if scores.shape[-1] <= _LIKELY or scores.device.type != "cpu":
-            return whole(ids, scores)
-        likely = scores.topk(_LIKELY).values[0]
-        above = (likely - scores.logsumexp(dim=-1)).exp().cumsum(dim=0)  # what each and those above it add up to
-        count = 1 + int((above < top_p).sum())
-        if count >= _LIKELY or float((above - top_p).abs().min()) < _CLOSE:
-            return whole(ids, scores)
-        if likely[count] == likely[count - 1]:  # which of equal scores go is up to the way of sorting
-            return whole(ids, scores)
-        return scores.masked_fill(scores < likely[count - 1], -torch.inf)
-
-    return keep

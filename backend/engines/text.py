@@ -1,4 +1,4 @@
-"""Chat: what can be asked, and the engine that answers token by token."""
+"""Chat and completion: what can be asked, and the engine that answers token by token."""
 
 from __future__ import annotations
 
@@ -40,16 +40,13 @@ class Message(BaseModel):
         return content
 
 
-class InspectParams(BaseModel):
-    """A conversation with a model: what `inspect` turns into the prompt that the model reads."""
+class _Asked(BaseModel):
+    """Who is asked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: str = Field(MODEL_ID, title="Model", description="A Hub id or a folder")
     adapter: str = Field("", title="Adapter", description="A PEFT adapter made for the model: a Hub id or a folder")
-    system: str = Field("", title="System prompt", description="What the model is told before the conversation")
-    continue_final: bool = Field(True, title="Continue", description="Write on where a last answer stopped")
-    messages: list[Message] = Field(min_length=1, description="The conversation, oldest first")
 
     @model_validator(mode="before")
     @classmethod
@@ -58,6 +55,14 @@ class InspectParams(BaseModel):
         if not isinstance(values, dict):
             return values
         return {name: value for name, value in values.items() if value is not None and value != ""}
+
+
+class InspectParams(_Asked):
+    """A conversation with a model: what `inspect` turns into the prompt that the model reads."""
+
+    system: str = Field("", title="System prompt", description="What the model is told before the conversation")
+    continue_final: bool = Field(True, title="Continue", description="Write on where a last answer stopped")
+    messages: list[Message] = Field(min_length=1, description="The conversation, oldest first")
 
     @field_validator("messages")
     @classmethod
@@ -83,8 +88,8 @@ class InspectParams(BaseModel):
         return self.continue_final and self.messages[-1].role == "assistant"
 
 
-class ChatParams(InspectParams):
-    """One answer. `messages` end with one of the user, or with an answer that is to be continued."""
+class Writing(_Asked):
+    """How an answer is written, in the words of `generate`."""
 
     max_new_tokens: int = Field(
         256, ge=1, le=8192, title="Longest answer", description="In tokens, of which a word is one or two"
@@ -100,6 +105,12 @@ class ChatParams(InspectParams):
         1.0, ge=0.5, le=2, title="Repetition penalty", description="Above 1, tokens that occurred become less likely"
     )
     seed: int = Field(0, ge=0, lt=2**63, title="Seed", description="The same seed and settings give the same answer")
+    alternatives: int = Field(
+        0, ge=0, le=10, title="Alternatives", description="How many likely tokens to tell beside each one; 0: none"
+    )
+    json_schema: str = Field(
+        "", title="JSON schema", description="The answer is JSON that fits this schema; empty: any text"
+    )
 
     @field_validator("temperature")
     @classmethod
@@ -107,6 +118,16 @@ class ChatParams(InspectParams):
         if 0 < temperature < 0.01:
             raise ValueError("use 0, or at least 0.01")
         return temperature
+
+
+class CompleteParams(Writing):
+    """Text that goes on from `prompt`, which the model reads as it is."""
+
+    prompt: str = Field(min_length=1, max_length=_LONGEST, title="Prompt", description="The beginning of the text")
+
+
+class ChatParams(Writing, InspectParams):
+    """One answer. `messages` end with one of the user, or with an answer that is to be continued."""
 
     @field_validator("messages")
     @classmethod
@@ -120,8 +141,15 @@ class ChatParams(InspectParams):
         return messages
 
 
+Request = InspectParams | CompleteParams | ChatParams
+_LENGTHY: dict[type[BaseModel], tuple[str, str]] = {
+    ChatParams: ("The conversation", "Shorten the messages or the system prompt, or begin a new chat."),
+    CompleteParams: ("The prompt", "Shorten it."),
+}
+
+
 class TextEngine:
-    """Answers `ChatParams` and `InspectParams`. Many streams may be open, advanced by one thread in turn."""
+    """Answers chats, completions and inspections. Many streams may be open, advanced by one thread in turn."""
 
     def __init__(self) -> None:
         self._prefixes = Prefixes(_PREFIX_BYTES)
@@ -131,29 +159,29 @@ class TextEngine:
         """Have model and adapter in memory. Raises NotFound, Gated, HubError, NoRoom, BadInput."""
         self.shelf.load(model, adapter or "", say)
 
-    def ready(self, request: InspectParams) -> bool:
+    def ready(self, request: Request) -> bool:
         """Whether `stream` would begin without loading anything."""
-        if isinstance(request, ChatParams):
+        if isinstance(request, Writing):
             return self.shelf.has(request.model, request.adapter)
         return self.shelf.known(request.model) is not None
 
-    def prepare(self, request: InspectParams, say: Callable[[str], None] = lambda text: None) -> None:
+    def prepare(self, request: Request, say: Callable[[str], None] = lambda text: None) -> None:
         """Load what `request` needs. Raises what `load` raises."""
-        if isinstance(request, ChatParams):
+        if isinstance(request, Writing):
             self.shelf.load(request.model, request.adapter, say)
         else:
             self.shelf.words(request.model, say)
 
-    def stream(self, request: InspectParams) -> Answer:
+    def stream(self, request: Request) -> Answer:
         """The answer, event by event; one decoding step or less between two of them.
 
-        A chat gives Started, then `Wrote` for each piece (empty for a step that completes no text), Progressed while a
-        long prompt is read, Measured twice a second, and Finished with the reason `stop`, `length` or `context`.
+        It is Started, then `Wrote` for each piece (empty for a step that completes no text), Progressed while a long
+        prompt is read, Measured twice a second, and Finished with the reason `stop`, `length` or `context`.
         An inspection gives Finished alone: its values are the templated `prompt`, its `tokens` and the `context`.
         Closing the iterator frees what the answer held. Raises BadInput, and what `load` raises.
         """
-        if isinstance(request, ChatParams):
-            return self._chat(request, time.perf_counter())
+        if isinstance(request, Writing):
+            return self._write(request, time.perf_counter())
         return self._inspect(request)
 
     def _inspect(self, request: InspectParams) -> Answer:
@@ -162,14 +190,17 @@ class TextEngine:
         values = {"prompt": prompt, "tokens": len(tokens), "context": words.context}
         yield ev.Finished(reason="stop", values=values)
 
-    def _chat(self, request: ChatParams, asked: float) -> Answer:
+    def _write(self, request: ChatParams | CompleteParams, asked: float) -> Answer:
         with self.shelf.use(request.model, request.adapter) as voice:
-            _, tokens = _template(voice.words, request)
+            tokens = _tokens(voice.words, request)
+            if request.json_schema:
+                raise BadInput("json_schema is set, and answers that fit a schema are not built yet.", "Leave it out.")
             if len(tokens) >= voice.context:
+                what, shorten = _LENGTHY[type(request)]
                 raise BadInput(
-                    f"The conversation has {len(tokens)} tokens, and {request.model} reads at most {voice.context}, "
+                    f"{what} has {len(tokens)} tokens, and {request.model} reads at most {voice.context}, "
                     "its answer included.",
-                    "Shorten the messages or the system prompt, or begin a new chat.",
+                    shorten,
                 )
             info = {
                 "model": request.model,
@@ -182,7 +213,7 @@ class TextEngine:
             yield ev.Started(info=info)
             yield from self._answer(voice, request, tokens, asked)
 
-    def _answer(self, voice: Voice, request: ChatParams, tokens: list[int], asked: float) -> Answer:
+    def _answer(self, voice: Voice, request: Writing, tokens: list[int], asked: float) -> Answer:
         room = voice.context - len(tokens)
         most = min(request.max_new_tokens, room)
         decoding = Decoding(voice, request, tokens, most)
@@ -210,7 +241,9 @@ class TextEngine:
             if token in voice.words.ends:
                 reason = "stop"
                 break
-            yield ev.Wrote(text=speller.add(token))
+            yield ev.Wrote(
+                text=speller.add(token), chances=_chances(decoding, voice.words, token, request.alternatives)
+            )
             if now - told > _TELL_SECONDS:
                 told = now
                 yield ev.Measured(step=count, values=values(now))
@@ -219,6 +252,24 @@ class TextEngine:
             yield ev.Wrote(text=rest)
         yield ev.Measured(step=count, values=values(now))
         yield ev.Finished(reason=reason, values=values(now))
+
+
+def _tokens(words: Words, request: ChatParams | CompleteParams) -> list[int]:
+    """What the model reads first. Raises BadInput."""
+    if isinstance(request, ChatParams):
+        return _template(words, request)[1]
+    tokens: list[int] = words.tokenizer(request.prompt, verbose=False)["input_ids"]
+    return tokens
+
+
+def _chances(decoding: Decoding, words: Words, token: int, count: int) -> list[dict[str, Any]]:
+    """For `Wrote`: how likely the token was for the model, and the `count` likeliest in its place."""
+    if not count:
+        return []
+    chance, likeliest = decoding.chances(token, count)
+    spell = words.tokenizer.decode
+    top = [[spell([other]), round(p, 6)] for other, p in likeliest]
+    return [{"text": spell([token]), "p": round(chance, 6), "top": top}]
 
 
 def _template(words: Words, request: InspectParams) -> tuple[str, list[int]]:

@@ -28,7 +28,7 @@ from typing import IO, Any
 
 from backend import events as ev
 from backend.engines.shelf import free_memory, out_of_memory
-from backend.engines.text import ChatParams, InspectParams, TextEngine
+from backend.engines.text import ChatParams, CompleteParams, InspectParams, TextEngine
 from backend.errors import BadInput, Broken, LabError, NoRoom
 from backend.recipes.device import choose, find
 from backend.recipes.params import check
@@ -54,7 +54,11 @@ class Worker:
         """Answer until `requests` ends; then the process ends too."""
         threading.Thread(target=self._listen, args=(requests,), daemon=True, name="requests").start()
         engine = TextEngine()
-        self._engines = {"text": (engine, ChatParams), "inspect": (engine, InspectParams)}
+        self._engines = {
+            "text": (engine, ChatParams),
+            "complete": (engine, CompleteParams),
+            "inspect": (engine, InspectParams),
+        }
         self._say("", ev.Started(info=_warm_up()))  # takes seconds; requests wait in the inbox meanwhile
         if preload:
             self._attempt("preload", lambda: self._load("preload", {"engine": "text"}))
@@ -156,7 +160,7 @@ class Worker:
             answer.close()
         else:
             self._turn.append(id)
-        if not (isinstance(event, ev.Wrote) and not event.text):
+        if not (isinstance(event, ev.Wrote) and not event.text and not event.chances):
             self._say(id, event)
 
     def _note(self, id: str, text: str) -> None:

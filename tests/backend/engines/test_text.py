@@ -11,7 +11,7 @@ import pytest
 from backend import events as ev
 from backend.engines import decoding
 from backend.engines.decoding import Decoding
-from backend.engines.text import ChatParams, InspectParams, TextEngine
+from backend.engines.text import ChatParams, CompleteParams, InspectParams, TextEngine
 from backend.errors import BadInput
 from backend.recipes.params import check
 from tests.backend.engines.talk import asks, said
@@ -229,3 +229,36 @@ def test_streams_side_by_side_say_what_each_says_alone(
             elif event.ends:
                 del streams[number]
     assert list(texts.values()) == alone
+
+
+def test_a_completion_goes_on_from_its_prompt_as_it_is(engine: TextEngine, tiny: Path) -> None:
+    """The same tokens as `generate`, without a template."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    prompt = "Once upon a time  \n"
+    params = CompleteParams(model=str(tiny), prompt=prompt, max_new_tokens=20, temperature=0)
+    started, *rest = engine.stream(params)
+    assert isinstance(started, ev.Started)
+    text, dtype = said(rest), started.info["dtype"]
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=getattr(torch, dtype))
+    inputs = tokenizer(prompt, return_tensors="pt")
+    output = model.generate(**inputs, max_new_tokens=20, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    assert text == tokenizer.decode(output, skip_special_tokens=True) != ""
+    with pytest.raises(BadInput, match=r"The prompt has 600 tokens"):
+        list(engine.stream(CompleteParams(model=str(tiny), prompt="x" * 600)))
+    with pytest.raises(BadInput, match="prompt is missing"):
+        check(CompleteParams, {"prompt": ""})
+
+
+def test_the_chances_of_each_token(engine: TextEngine, tiny: Path) -> None:
+    plain = list(engine.stream(asks(tiny, max_new_tokens=9)))
+    assert not any(event.chances for event in plain if isinstance(event, ev.Wrote))
+    events = list(engine.stream(asks(tiny, max_new_tokens=9, alternatives=3)))
+    chances = [one for event in events if isinstance(event, ev.Wrote) for one in event.chances]
+    assert len(chances) == 9
+    for one in chances:
+        assert len(one["top"]) == 3
+        assert one["top"][0] == [one["text"], one["p"]]  # greedy: the likeliest
+        assert 1 >= one["top"][0][1] >= one["top"][1][1] >= one["top"][2][1] > 0
