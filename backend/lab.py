@@ -321,9 +321,17 @@ class Lab:
         return self.store.upload(owner, path, name or path.name)
 
     @door
-    def look(self, dataset: str, owner: str, recipe: str = "sft", limit: int = 20) -> dict[str, Any]:
-        """First rows, columns, count and what is wrong with a dataset for `recipe`."""
-        return self._method(recipe).look(self.catalog.dataset(dataset, owner), limit)
+    def look(
+        self,
+        dataset: str,
+        owner: str,
+        recipe: str = "sft",
+        limit: int = 20,
+        columns: Mapping[str, str] | None = None,
+        drop: bool = False,
+    ) -> dict[str, Any]:
+        """A dataset as `recipe` sees it, every row of a file checked: see `Method.look`."""
+        return self._method(recipe).look(self.catalog.dataset(dataset, owner), limit, columns, drop)
 
     @door
     def code(self, recipe: str, params: Mapping[str, Any], owner: str) -> str:

@@ -123,6 +123,9 @@ def _given(field: FieldInfo, value: Any) -> Any:
     text = value.strip()
     if not text and optional:
         return None
+    if kinds == [dict]:
+        pairs = [part.partition(":") for part in text.split(",") if part.strip()]
+        return {name.strip(): said.strip() for name, _, said in pairs} if all(colon for _, colon, _ in pairs) else text
     if any(kind in (list, tuple, set) for kind in kinds) and not (str in kinds and "," not in text):
         return [part.strip() for part in text.replace("\n", ",").split(",") if part.strip()]
     return text
@@ -131,6 +134,8 @@ def _given(field: FieldInfo, value: Any) -> Any:
 def _shown(field: FieldInfo, value: Any) -> Any:
     if _choices(field) or isinstance(value, bool):
         return value
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {said}" for name, said in value.items())
     if isinstance(value, list | tuple | set):
         return ", ".join(str(part) for part in value)
     return "" if value is None else str(value).removesuffix(".0") if isinstance(value, float) else str(value)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from backend.recipes import data
 from backend.recipes.params import TrainParams
 
 Kind = Literal["model", "dataset", "adapter", "answerer", "reward", "run"]  # see Catalog; `run` becomes its folder
@@ -48,7 +49,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Method(Recipe):
-    """A recipe that trains: its module also has `look(dataset, limit)`, and the Tune tab draws its form."""
+    """A recipe that trains: its module also has `WANTS`, and the Tune tab draws its form."""
 
     @property
     def params(self) -> type[TrainParams]:
@@ -56,14 +57,23 @@ class Method(Recipe):
         kind: type[TrainParams] = import_module(self.module).Params
         return kind
 
-    def look(self, dataset: str, limit: int = 20) -> dict[str, Any]:
-        """A dataset as this recipe sees it: {columns, rows, total, format, problem}.
+    @property
+    def wants(self) -> tuple[data.Kind, ...]:
+        """The kinds of data it learns from, the most wanted first: `WANTS` of its module."""
+        kinds: tuple[data.Kind, ...] = import_module(self.module).WANTS
+        return kinds
 
-        `rows` are the first `limit` as they are, `total` is None where it isn't known, `format` says in words what
-        was recognised, and `problem` is None or {code, message, hint}. Raises NotFound, HubError.
+    def look(
+        self, dataset: str, limit: int = 20, columns: Mapping[str, str] | None = None, drop: bool = False
+    ) -> dict[str, Any]:
+        """A dataset as this recipe sees it: {columns, rows, total, format, kind, problem, report, roles, guess}.
+
+        `rows` are the first `limit` as they are, `total` is None where it isn't known, `format` says in words what was
+        recognised and `kind` what it is by itself, `problem` is None or {code, message, hint}. `report` tells of the
+        checked rows: {rows, good, wrong, twice}. `roles` are what a column can be here, and `guess` says which may be.
+        `columns` maps roles to columns; with `drop` wrong rows are no problem. Raises NotFound, HubError.
         """
-        seen: dict[str, Any] = import_module(self.module).look(dataset, limit)
-        return seen
+        return data.look(dataset, self.wants, limit, columns, drop)
 
 
 METHODS: dict[str, Method] = {

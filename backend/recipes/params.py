@@ -25,10 +25,20 @@ class TrainParams(BaseModel):
     model: str = Field(MODEL_ID, title="Model", description="A Hub id, or a folder saved with save_pretrained")
     dataset: str = Field(DATASET, title="Dataset", description="A sample, an upload, a file or a Hub id")
     dataset_split: str = Field("train", title="Split", description="Of a dataset on the Hub; a file has one split")
-    max_rows: int = Field(0, ge=0, title="Rows", description="Use only the first rows; 0 uses all")
-    eval_rows: int = Field(
-        16, ge=0, le=10_000, title="Held-out rows", description="Kept out of training to measure on; 0 keeps none"
+    columns: dict[str, str] = Field(
+        {}, title="Columns", description="Which column plays a role: prompt, completion, chosen, rejected, text …"
     )
+    bad_rows: Literal["stop", "drop"] = Field(
+        "stop", title="Wrong rows", description="Stop before anything starts, or leave them out"
+    )
+    max_rows: int = Field(0, ge=0, title="Rows", description="Use only so many; 0 uses all")
+    pick_rows: Literal["first", "random"] = Field(
+        "first", title="Which rows", description="When not all are used: the first, or a sample drawn with the seed"
+    )
+    eval_rows: float = Field(
+        16, ge=0, le=10_000, title="Held-out rows",
+        description="Kept out of training to measure on; below 1 it is a share of all, 0 keeps none",
+    )  # fmt: skip
     adapter: Literal["lora"] = Field("lora", title="Adapter", description="What is trained on top of the frozen model")
     lora_r: int = Field(8, ge=1, le=512, title="LoRA rank", description="More learns more and takes more memory")
     lora_alpha: int = Field(16, ge=1, le=4096, title="LoRA alpha", description="Scale of the adapter; often twice r")
@@ -96,6 +106,13 @@ class TrainParams(BaseModel):
             raise ValueError("training needs at least 2; use 0 for all")
         return value
 
+    @field_validator("eval_rows")
+    @classmethod
+    def _rows_or_a_share(cls, value: float) -> float:
+        if value >= 1 and value != int(value):
+            raise ValueError("rows are whole; use a whole number, or a share below 1")
+        return int(value) if value >= 1 or not value else value
+
     @field_validator("target_modules", mode="before")
     @classmethod
     def _one_text(cls, value: Any) -> Any:
@@ -151,7 +168,8 @@ def _sentence(model: type[BaseModel], error: ErrorDetails) -> str:
         case "string_type":
             return f"{name} is {value}; it must be text."
         case "model_type" | "dict_type" | "model_attributes_type":
-            return f"The settings are {value}; they must be an object of names and values."
+            what = f"{name} is {value}; it" if error["loc"] else f"The settings are {value}; they"
+            return f"{what} must be an object of names and values."
         case "value_error":
             return f"{name} is {value}; {rules['error']}."
     return f"{name} is {value}: {error['msg']}."

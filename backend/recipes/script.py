@@ -145,7 +145,7 @@ def _format(place: str, whole: bool = False) -> str:
     if not data.is_local(place):
         return ""
     try:
-        _, form = data.begin(place)
+        form = data.shape_of(place, ("prompt-completion", "language modelling"))
     except (BadData, NotFound):
         return ""
     return "messages" if "messages" in form.columns and not whole else form.name

@@ -28,19 +28,14 @@ class SftParams(TrainParams):
 
 
 Params = SftParams
+WANTS: tuple[data.Kind, ...] = ("prompt-completion", "language modelling")
 
 
 def preflight(params: SftParams) -> None:
     """Check every row of a local dataset, and that chats meet a chat template. Raises BadData, BadInput, NotFound."""
-    if data.is_local(params.dataset):
-        form = data.check(params.dataset, max_rows=params.max_rows)
-        if form.chat and Path(params.model).is_dir() and loading.has_chat_template(params.model) is False:
-            raise _no_template(params.model)
-
-
-def look(dataset: str, limit: int = 20) -> dict[str, Any]:
-    """See `Method.look`."""
-    return data.look(dataset, limit)
+    form = data.check(params, WANTS)
+    if form and form.chat and Path(params.model).is_dir() and loading.has_chat_template(params.model) is False:
+        raise _no_template(params.model)
 
 
 def run(params: SftParams, folder: Path) -> None:
@@ -49,9 +44,9 @@ def run(params: SftParams, folder: Path) -> None:
         return
     preflight(params)  # a wrong row is told within a second, before PyTorch is loaded
     start = training.begin(params, folder)
-    whole, form = data.load(params.dataset, params.dataset_split, params.max_rows)
-    learn, held = data.split(whole, params.eval_rows, params.seed)
-    say(ev.Logged(text=f"{len(learn):,} rows to learn from, {len(held or ()):,} held out; format: {form.name}."))
+    loaded = data.read(params, WANTS)
+    form = loaded.shape
+    learn, held = training.rows(loaded, params)
     tokenizer = loading.tokenizer(params.model)
     if form.chat and not tokenizer.chat_template:
         raise _no_template(params.model)

@@ -13,11 +13,12 @@ from backend import events as ev
 from backend.errors import BadInput
 from backend.recipes import adapters, checkpoints, device
 from backend.recipes.callbacks import FOLDER, Reporter, reporter
-from backend.recipes.data import short_name
+from backend.recipes.data import Loaded, short_name, split
 from backend.recipes.params import TrainParams
 from backend.recipes.process import say
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase, Trainer
 
     from backend.recipes.samples import Samples
@@ -60,6 +61,16 @@ def begin(params: TrainParams, folder: Path) -> Start:
     if checkpoint:
         say(ev.Logged(text=f"Going on from the checkpoint of step {step}."))
     return Start(chosen, checkpoint)
+
+
+def rows(loaded: Loaded, params: TrainParams) -> tuple[Dataset, Dataset | None]:
+    """(what is learned from, what is held out), which is said, with what was left out."""
+    learn, held = split(loaded.dataset(), params.eval_rows, params.seed)
+    say(ev.Logged(text=f"{len(learn):,} rows to learn from, {len(held or ()):,} held out; data: {loaded.shape.name}."))
+    for one in loaded.report.wrong.values():
+        numbers = ", ".join(map(str, one.rows)) + (" …" if one.count > len(one.rows) else "")
+        say(ev.Logged(level="warning", text=f"Left out, since {one.rule}: {one.count:,} (row {numbers})."))
+    return learn, held
 
 
 def arguments(params: TrainParams, chosen: device.Device, folder: Path) -> dict[str, Any]:

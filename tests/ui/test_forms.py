@@ -24,6 +24,7 @@ class Every(BaseModel):
     maybe: Literal["x", "y"] | None = None
     on: bool = True
     layers: list[str] = Field(default_factory=lambda: ["q", "v"])
+    names: dict[str, str] = Field(default_factory=dict)
     secret: str = "hidden"
 
 
@@ -49,6 +50,7 @@ def test_each_type_has_its_component() -> None:
     assert kinds == {
         "name": "Textbox", "count": "Textbox", "rate": "Textbox", "limit": "Textbox", "kind": "Dropdown",
         "maybe": "Dropdown", "on": "Checkbox", "layers": "Textbox",
+        "names": "Textbox",
     }  # fmt: skip
     assert parts["count"].label == "How many"
     assert parts["count"].info == "1 to 1,000"
@@ -72,7 +74,9 @@ def test_defaults_go_round() -> None:
 
 def test_fill_shows_what_read_gives_back() -> None:
     form = drawn(Every, hidden=("secret",))
-    params = Every(name="", count=7, rate=1e-5, limit=9, kind="a_b", maybe="x", on=False, layers=["k"])
+    params = Every(
+        name="", count=7, rate=1e-5, limit=9, kind="a_b", maybe="x", on=False, layers=["k"], names={"a": "b", "c": "d"}
+    )
     values = [update["value"] for update in form.fill(params.model_dump())]
     assert Every(**form.read(*values)) == params
     assert [update["value"] for update in form.fill({})] == [part.value for part in form.components]
@@ -83,6 +87,8 @@ def test_fill_shows_what_read_gives_back() -> None:
     [
         ("learning_rate", "abc", "learning_rate is 'abc'; it must be a number"),
         ("max_steps", "0", "max_steps is 0; use at least 1"),
+        ("columns", "prompt", "columns is 'prompt'; it must be an object of names and values"),
+        ("eval_rows", "2.5", "eval_rows is 2.5; rows are whole"),
         ("seed", "-1", "seed is -1; use at least 0"),
         ("per_device_train_batch_size", "2.5", "per_device_train_batch_size is 2.5; it must be a whole number"),
         ("num_train_epochs", "nan", "num_train_epochs is nan; it must be a number"),

@@ -20,7 +20,7 @@ from ui.visitor import owner
 DATA, METHOD, WHERE, RUN = 1, 2, 3, 4
 FIRST = next(iter(METHODS))
 BASIC = ("num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size", "max_length", "lora_r")
-HIDDEN = ("model", "dataset", "adapter")  # these have places of their own
+HIDDEN = ("model", "dataset", "adapter", "columns")  # these have places of their own
 FILES = [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt"]
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 CHOOSE = """element.addEventListener("change", event => { props.value = event.target.value; trigger("choose"); });

@@ -9,11 +9,18 @@ import pytest
 
 from backend.errors import BadData, NotFound
 from backend.recipes import data
+from backend.recipes.params import TrainParams
 from backend.starter import SAMPLES
 
 PLAIN = [{"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": "d"}]
 ASKED = [{"role": "user", "content": "hi"}]
 SAID = [{"role": "assistant", "content": "hello"}]
+OTHER = [{"role": "assistant", "content": "go away"}]
+SFT: tuple[data.Kind, ...] = ("prompt-completion", "language modelling")
+
+
+def read(path: str, *wants: data.Kind, **settings: Any) -> data.Loaded:
+    return data.read(TrainParams(dataset=path, **settings), wants or SFT)
 
 
 def written(folder: Path, name: str, content: Any) -> str:
@@ -50,7 +57,7 @@ def parquet(folder: Path, rows: list[dict[str, Any]]) -> Path:
         ("d.parquet", b"PAR1 and no end", "d.parquet is cut off: its end is missing."),
         ("d.parquet", b"PAR1 nonsense PAR1", "d.parquet is broken: "),
         ("d.jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n', "Line 2 of d.jsonl is not UTF-8 text."),
-        ("d.xlsx", "a", "d.xlsx ends in .xlsx; that is not read."),
+        ("d.xlsx", "a", "d.xlsx ends in .xlsx; tuning does not read that. Open it in Data"),
         ("d", "a", "d ends in nothing; that is not read."),
         (
             "d.jsonl",
@@ -60,7 +67,11 @@ def parquet(folder: Path, rows: list[dict[str, Any]]) -> Path:
         ("d.jsonl", '{"text": "a"}\n\n[1]\n', "Row 2 of d.jsonl is [1]; it must be an object"),
         ("d.json", "[1, 2]", "Row 1 of d.json is 1; it must be an object"),
         ("d.json", "[{", "d.json is not JSON: "),
-        ("d.jsonl", [{"a": 1, "b": 2}] * 2, "d.jsonl has the columns a, b. Fine-tuning needs prompt and completion"),
+        (
+            "d.jsonl",
+            [{"a": 1, "b": 2}] * 2,
+            "d.jsonl has the columns a, b. This method learns from prompt and completion",
+        ),
         ("d.jsonl", [{"prompt": "a"}] * 2, "The column 'completion' is missing. d.jsonl has the columns prompt."),
         ("d.jsonl", [*PLAIN, {"prompt": "a"}], "Row 3 of d.jsonl: completion is missing."),
         ("d.jsonl", [*PLAIN, {"prompt": 42, "completion": "b"}], "Row 3 of d.jsonl: prompt is 42; it must be text."),
@@ -99,30 +110,100 @@ def parquet(folder: Path, rows: list[dict[str, Any]]) -> Path:
 )
 def test_bad_files(tmp_path: Path, name: str, content: Any, message: str) -> None:
     with pytest.raises(BadData) as caught:
-        data.check(written(tmp_path, name, content))
+        data.check(TrainParams(dataset=written(tmp_path, name, content)), SFT)
     assert str(caught.value).startswith(message)
     assert caught.value.hint
     assert str(tmp_path) not in str(caught.value)
 
 
+PREFERENCE = {"prompt": "a", "chosen": "b", "rejected": "c"}
+LIKED = {"prompt": "a", "completion": "b", "label": True}
+
+
+@pytest.mark.parametrize(
+    ("want", "content", "message"),
+    [
+        ("preference", [PREFERENCE, PREFERENCE | {"rejected": ""}], "Row 2 of d.jsonl: rejected is empty."),
+        ("preference", [PREFERENCE, {"prompt": "a", "chosen": "b"}], "Row 2 of d.jsonl: rejected is missing."),
+        ("preference", [PREFERENCE | {"rejected": "b"}] * 2, "Row 1 of d.jsonl: chosen and rejected are the same."),
+        ("preference", [PREFERENCE | {"chosen": SAID}] * 2, 'Row 1 of d.jsonl: rejected is "c"; it must be a list'),
+        ("preference", [{"prompt": "a", "chosen": "b"}] * 2, "The column 'rejected' is missing."),
+        (
+            "preference",
+            PLAIN,
+            "d.jsonl is prompt-completion data. This method learns from prompt, chosen and rejected.",
+        ),
+        (
+            "preference",
+            [{"chosen": SAID, "rejected": OTHER}] * 2,
+            "Row 1 of d.jsonl: prompt is missing.",
+        ),
+        ("unpaired", [LIKED, LIKED | {"label": None}], "Row 2 of d.jsonl: label is missing."),
+        ("unpaired", [LIKED, LIKED | {"label": 5}], "Row 2 of d.jsonl: label is 5; it must be true or false."),
+        ("unpaired", [LIKED | {"label": [1]}] * 2, "Row 1 of d.jsonl: label is [1]; it must be true or false."),
+        ("unpaired", PLAIN, "d.jsonl is prompt-completion data. This method learns from prompt, completion and label."),
+        (
+            "unpaired",
+            [{"messages": ASKED + SAID + ASKED, "label": True}] * 2,
+            "Row 1 of d.jsonl: messages do not end with an answer by the assistant.",
+        ),
+        ("prompt-only", [{"prompt": "a"}, {"prompt": None}], "Row 2 of d.jsonl: prompt is missing."),
+        ("prompt-only", [{"prompt": ASKED + SAID}] * 2, "Row 1 of d.jsonl: prompt ends with the assistant's message"),
+        ("prompt-only", [{"messages": SAID}] * 2, "Row 1 of d.jsonl: messages begin with their only answer."),
+        ("prompt-only", [{"text": "a"}] * 2, "d.jsonl is text data. This method learns from prompts."),
+    ],
+)
+def test_bad_files_for_other_methods(tmp_path: Path, want: data.Kind, content: Any, message: str) -> None:
+    with pytest.raises(BadData) as caught:
+        data.check(TrainParams(dataset=written(tmp_path, "d.jsonl", content)), (want,))
+    assert str(caught.value).startswith(message)
+
+
+BAD = [*PLAIN, {"prompt": 1, "completion": "x"}, PLAIN[0], {"prompt": "e"}, {"prompt": "f", "completion": ""}]
+
+
+def test_every_row_is_told_of(tmp_path: Path) -> None:
+    path = written(tmp_path, "d.jsonl", "\n".join(map(json.dumps, BAD)) + "\n{no}\n" + json.dumps(BAD[-1]))
+    seen = data.look(path, SFT)
+    assert seen["problem"]["message"] == "Row 3 of d.jsonl: prompt is 1; it must be text. 5 of 8 rows are wrong."
+    assert seen["problem"]["hint"] == "Correct them, or set bad_rows to drop to leave them out."
+    assert (seen["report"]["rows"], seen["report"]["good"]) == (8, 3)
+    assert seen["report"]["wrong"] == [
+        {"rule": "completion is empty", "count": 2, "rows": [6, 8]},
+        {"rule": "prompt is not text", "count": 1, "rows": [3]},
+        {"rule": "completion is missing", "count": 1, "rows": [5]},
+        {"rule": "not JSON", "count": 1, "rows": [7]},
+    ]
+    assert seen["report"]["twice"] == {"rule": "the same as an earlier row", "count": 1, "rows": [4]}
+    assert data.look(path, SFT, drop=True)["problem"] is None
+
+
+def test_wrong_rows_are_left_out_where_that_is_wished(tmp_path: Path) -> None:
+    loaded = read(written(tmp_path, "d.jsonl", BAD), bad_rows="drop")
+    assert loaded.table.to_pylist() == [*PLAIN, PLAIN[0]]
+    assert loaded.report.bad == 3
+    with pytest.raises(BadData, match=r"d.jsonl has 1 good row of 4"):
+        read(written(tmp_path, "d.jsonl", BAD[1:3] + BAD[4:]), bad_rows="drop")
+
+
 def test_a_row_far_down_is_found(tmp_path: Path) -> None:
     path = written(tmp_path, "d.jsonl", [PLAIN[0]] * 9_999 + [{"prompt": "x" * 200, "completion": ["no"]}])
     with pytest.raises(BadData, match=r'Row 10000 of d.jsonl: completion is \["no"\]; it must be text.'):
-        data.load(path, "train")
+        read(path)
 
 
 def test_many_rows_are_checked_quickly(tmp_path: Path) -> None:
     path = written(tmp_path, "d.jsonl", PLAIN * 50_000)
     began = time.perf_counter()
-    data.check(path)
+    data.check(TrainParams(dataset=path), SFT)
     assert time.perf_counter() - began < 20  # 0.5 s on an idle core; loading 100,000 rows any slower way takes minutes
 
 
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="There is no file"):
-        data.check(str(tmp_path / "d.jsonl"))
+        data.check(TrainParams(dataset=str(tmp_path / "d.jsonl")), SFT)
     with pytest.raises(BadData, match="is a folder"):
-        data.check(str(tmp_path))
+        data.check(TrainParams(dataset=str(tmp_path)), SFT)
 
 
 PAIR = {"prompt": ASKED, "completion": SAID}
@@ -152,9 +233,82 @@ PAIR = {"prompt": ASKED, "completion": SAID}
     ],
 )
 def test_formats(tmp_path: Path, row: Any, name: str, becomes: Any) -> None:
-    found, form = data.load(written(tmp_path, "d.jsonl", [row, row]), "train")
-    assert form.name == name
-    assert found.to_list() == [becomes, becomes]
+    loaded = read(written(tmp_path, "d.jsonl", [row, row]))
+    assert loaded.shape.name == name
+    assert loaded.table.to_pylist() == [becomes, becomes] == loaded.dataset().to_list()
+
+
+CHATS = {"prompt": ASKED, "chosen": SAID, "rejected": OTHER}
+
+
+@pytest.mark.parametrize(
+    ("want", "row", "becomes"),
+    [
+        ("preference", PREFERENCE | {"topic": "x"}, [PREFERENCE]),
+        ("preference", {"chosen": "b", "rejected": "c"}, [{"chosen": "b", "rejected": "c"}]),
+        ("preference", CHATS, [CHATS]),
+        ("preference", {"chosen": ASKED + SAID, "rejected": ASKED + OTHER}, [CHATS]),
+        ("preference", {"prompt": "hi", "chosen": ASKED + SAID, "rejected": ASKED + OTHER}, [CHATS]),
+        ("preference", {"prompt": "hi", "chosen": SAID, "rejected": OTHER}, [CHATS]),
+        (
+            "preference",
+            {
+                "conversations": [{"from": "human", "value": "hi"}],
+                "chosen": {"from": "gpt", "value": "hello"},
+                "rejected": {"from": "gpt", "value": "go away"},
+            },
+            [CHATS],
+        ),
+        ("unpaired", LIKED | {"label": " No "}, [LIKED | {"label": False}]),
+        ("unpaired", {"messages": ASKED + SAID, "label": 1}, [PAIR | {"label": True}]),
+        ("unpaired", PREFERENCE, [LIKED, LIKED | {"completion": "c", "label": False}]),
+        ("unpaired", CHATS, [PAIR | {"label": True}, {"prompt": ASKED, "completion": OTHER, "label": False}]),
+        ("prompt-only", {"prompt": "a", "id": 1}, [{"prompt": "a"}]),
+        ("prompt-only", {"prompt": ASKED, "reference": 42}, [{"prompt": ASKED, "reference": "42"}]),
+        ("prompt-only", PLAIN[0], [{"prompt": "a", "reference": "b"}]),
+        ("prompt-only", CHATS, [{"prompt": ASKED, "reference": "hello"}]),
+        ("prompt-only", {"messages": ASKED + SAID}, [{"prompt": ASKED, "reference": "hello"}]),
+    ],
+)
+def test_what_other_methods_learn_from(tmp_path: Path, want: data.Kind, row: Any, becomes: Any) -> None:
+    loaded = read(written(tmp_path, "d.jsonl", [row, row]), want)
+    assert loaded.table.to_pylist() == becomes * 2
+    assert loaded.shape.kind == want
+    assert set(loaded.shape.columns) == set(becomes[0])
+
+
+def test_columns_by_any_name(tmp_path: Path) -> None:
+    path = written(tmp_path, "d.csv", "Question,answer,id\na,b,1\nc,d,2\n")
+    seen = data.look(path, SFT)
+    assert seen["problem"]["code"] == "data.columns"
+    assert "perhaps Question as prompt, answer as completion" in seen["problem"]["hint"]
+    assert (seen["total"], seen["guess"]) == (2, {"prompt": "Question", "completion": "answer"})
+    assert seen["roles"] == ["prompt", "completion", "messages", "text"]
+    assert data.look(path, SFT, columns=seen["guess"])["problem"] is None
+    assert read(path, columns=seen["guess"]).table.to_pylist() == PLAIN
+    assert read(path, columns={"text": "answer"}).table.to_pylist() == [{"text": "b"}, {"text": "d"}]
+    swapped = read(written(tmp_path, "e.jsonl", PLAIN), columns={"prompt": "completion", "completion": "prompt"})
+    assert swapped.table.to_pylist()[0] == {"prompt": "b", "completion": "a"}
+    with pytest.raises(BadData, match=r"columns takes prompt from 'query'; d.csv has the columns Question, answer, id"):
+        read(path, columns={"prompt": "query"})
+    with pytest.raises(BadData, match=r"the role 'ask'; there is no such role. The roles are prompt, completion"):
+        read(path, columns={"ask": "Question"})
+
+
+def test_a_file_that_has_not_changed_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "d.jsonl", PLAIN)
+    read_before: list[str] = []
+    real = data.rows_of
+    monkeypatch.setattr(
+        data, "rows_of", lambda name, *more, **others: read_before.append(name) or real(name, *more, **others)
+    )
+    for _ in range(3):
+        assert data.look(path, SFT)["total"] == 2
+        data.check(TrainParams(dataset=path), SFT)
+    assert read_before == [path]
+    written(tmp_path, "d.jsonl", PLAIN * 2)
+    assert data.look(path, SFT)["total"] == 4
+    assert len(read_before) == 2
 
 
 @pytest.mark.parametrize(
@@ -166,42 +320,66 @@ def test_formats(tmp_path: Path, row: Any, name: str, becomes: Any) -> None:
         ("D.JSONL", b"\xef\xbb\xbf" + "\r\n".join(map(json.dumps, PLAIN)).encode()),
         ("d.csv", "prompt,completion\na,b\nc,d\n"),
         ("d.tsv", "prompt\tcompletion\na\tb\nc\td\n"),
+        ("d.tab", "prompt\tcompletion\na\tb\nc\td\n"),
+        ("d.ndjson", PLAIN),
     ],
 )
 def test_files(tmp_path: Path, name: str, content: Any) -> None:
-    found, _ = data.load(written(tmp_path, name, content), "train")
-    assert found.to_list() == PLAIN
+    assert read(written(tmp_path, name, content)).table.to_pylist() == PLAIN
 
 
 def test_a_quoted_line_break_in_csv(tmp_path: Path) -> None:
-    found, _ = data.load(written(tmp_path, "d.csv", 'prompt,completion\n"a\nb, ""c""",d\ne,f\n'), "train")
+    found = read(written(tmp_path, "d.csv", 'prompt,completion\n"a\nb, ""c""",d\ne,f\n')).table.to_pylist()
     assert found[0]["prompt"] == 'a\nb, "c"'
 
 
 def test_parquet(tmp_path: Path) -> None:
-    found, _ = data.load(str(parquet(tmp_path, [PAIR, PAIR])), "train")
-    assert found.to_list() == [PAIR, PAIR]
+    assert read(str(parquet(tmp_path, [PAIR, PAIR]))).table.to_pylist() == [PAIR, PAIR]
+
+
+def test_arrow(tmp_path: Path) -> None:
+    import pyarrow
+    from datasets import Dataset
+
+    table = pyarrow.Table.from_pylist([PAIR, PAIR])
+    with pyarrow.OSFile(str(tmp_path / "file.arrow"), "wb") as sink, pyarrow.ipc.new_file(sink, table.schema) as out:
+        out.write_table(table)
+    Dataset(table).save_to_disk(tmp_path / "saved")
+    (stream,) = (tmp_path / "saved").glob("*.arrow")
+    for path in (tmp_path / "file.arrow", stream):
+        assert read(str(path)).table.to_pylist() == [PAIR, PAIR]
+    with pytest.raises(BadData, match=r"cut.arrow is broken"):
+        read(written(tmp_path, "cut.arrow", (tmp_path / "file.arrow").read_bytes()[:200]))
+
+
+def test_messages_in_csv(tmp_path: Path) -> None:
+    import csv
+
+    with (tmp_path / "d.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["messages"], *[[json.dumps(ASKED + SAID)]] * 2])
+    assert read(str(tmp_path / "d.csv")).table.to_pylist() == [{"messages": ASKED + SAID}] * 2
 
 
 def test_lines_of_text(tmp_path: Path) -> None:
-    found, _ = data.load(written(tmp_path, "d.txt", "one\n\ntwo\n"), "train")
-    assert found.to_list() == [{"text": "one"}, {"text": "two"}]
+    assert read(written(tmp_path, "d.txt", "one\n\ntwo\n")).table.to_pylist() == [{"text": "one"}, {"text": "two"}]
 
 
 @pytest.mark.parametrize("name", ["sample/instructions", "sample/evaluation"])
 def test_samples_are_good(name: str) -> None:
-    assert data.check(name).name == "prompt-completion, chat"
+    shape = data.check(TrainParams(dataset=name), SFT)
+    assert shape
+    assert shape.name == "prompt-completion, chat"
     assert name in SAMPLES
 
 
 def test_max_rows(tmp_path: Path) -> None:
     path = written(tmp_path, "d.jsonl", PLAIN * 5 + [{"prompt": 1}])
-    assert len(data.load(path, "train", max_rows=3)[0]) == 3
+    assert len(read(path, max_rows=3).table) == 3
 
 
 def test_the_split_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     rows = [{"text": str(i)} for i in range(50)]
-    whole, _ = data.load(written(tmp_path, "d.jsonl", rows), "train")
+    whole = read(written(tmp_path, "d.jsonl", rows)).dataset()
     train, held = data.split(whole, 5, seed=1)
     assert held is not None
     assert sorted([*train["text"], *held["text"]]) == sorted(row["text"] for row in rows)
@@ -212,27 +390,43 @@ def test_the_split_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     assert again["text"] == held["text"] != other["text"]
 
 
+def test_a_random_part_is_drawn_with_the_seed(tmp_path: Path) -> None:
+    path = written(tmp_path, "d.jsonl", [{"text": str(i)} for i in range(50)])
+    drawn = [
+        [row["text"] for row in read(path, max_rows=5, pick_rows="random", seed=seed).table.to_pylist()]
+        for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(drawn[0]) == 5
+    assert max(map(int, drawn[0])) > 5
+
+
+def test_a_share_is_held_out(tmp_path: Path) -> None:
+    whole = read(written(tmp_path, "d.jsonl", PLAIN * 20)).dataset()
+    assert [len(part or ()) for part in data.split(whole, 0.1, seed=0)] == [36, 4]
+
+
 def test_at_most_half_is_held_out(tmp_path: Path) -> None:
-    whole, _ = data.load(written(tmp_path, "d.jsonl", PLAIN), "train")
+    whole = read(written(tmp_path, "d.jsonl", PLAIN)).dataset()
     assert [len(part or ()) for part in data.split(whole, 16, seed=0)] == [1, 1]
     assert data.split(whole, 0, seed=0) == (whole, None)
 
 
 def test_a_look_at_good_data() -> None:
-    seen = data.look("sample/instructions", 3)
+    seen = data.look("sample/instructions", SFT, 3)
     assert seen["columns"] == ["prompt", "completion", "topic"]
     assert (len(seen["rows"]), seen["total"], seen["problem"]) == (3, 504, None)
     assert seen["format"] == "prompt-completion, chat"
 
 
 def test_a_look_at_bad_data_shows_what_there_is(tmp_path: Path) -> None:
-    seen = data.look(written(tmp_path, "d.jsonl", [*PLAIN, {"prompt": 1, "completion": "x"}]), 2)
+    seen = data.look(written(tmp_path, "d.jsonl", [*PLAIN, {"prompt": 1, "completion": "x"}]), SFT, 2)
     assert (seen["rows"], seen["total"]) == (PLAIN, 3)
     assert seen["problem"]["message"] == "Row 3 of d.jsonl: prompt is 1; it must be text."
-    seen = data.look("sample/preferences")
-    assert seen["problem"]["code"] == "data.columns"
+    seen = data.look("sample/preferences", SFT)
+    assert seen["problem"]["message"] == "sample/preferences is preference data."
     assert seen["columns"] == ["prompt", "chosen", "rejected"]
-    assert data.look(written(tmp_path, "e.jsonl", b""))["problem"]["code"] == "data.empty"
+    assert data.look(written(tmp_path, "e.jsonl", b""), SFT)["problem"]["code"] == "data.empty"
 
 
 def test_looking_at_a_file_stays_light() -> None:

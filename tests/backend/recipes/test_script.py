@@ -73,14 +73,15 @@ SHAREGPT = {"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", 
 def test_other_formats_are_converted_as_the_run_does(tmp_path: Path, row: Any) -> None:
     from datasets import load_dataset
 
-    from backend.recipes.data import load
+    from backend.recipes import data
 
     text = script(tmp_path, [row, row], eval_rows=0)
     compile(text, "script", "exec")
     whole = text[text.index("dataset = load_dataset") : text.index("tokenizer =")]
     scope: dict[str, Any] = {"load_dataset": load_dataset}
+    read = data.read(TrainParams(dataset=str(tmp_path / "d.jsonl")), ("prompt-completion", "language modelling"))
     exec(whole, scope)
-    assert scope["dataset"].to_list() == load(str(tmp_path / "d.jsonl"), "train")[0].to_list()
+    assert scope["dataset"].to_list() == read.table.to_pylist()
 
 
 def test_conversations_ask_the_template(tmp_path: Path) -> None:
