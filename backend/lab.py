@@ -30,7 +30,7 @@ from backend.engines.client import EngineProcess
 from backend.engines.text import ChatParams
 from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.jobs import ENDED, Job, Run, Status
-from backend.recipes import METHODS, RECIPES, Kind, Method, Recipe
+from backend.recipes import METHODS, RECIPES, Kind, Method, Recipe, why_not
 from backend.recipes import script as recipes_script
 from backend.recipes.params import check
 from backend.recipes.rewards import is_place
@@ -130,6 +130,10 @@ class Lab:
         what = self._recipe(recipe)
         place = self._target(target)
         asked = check(what.params, dict(params)).model_dump(mode="json")
+        if recipe in METHODS and (why := why_not(recipe, asked["adapter"])):
+            raise BadInput(
+                f"{recipe} can't train {asked['adapter']} here: {why}.", "Choose another adapter.", "cell.off"
+            )
         resolved = asked | {field: self._resolved(kind, asked[field], owner) for field, kind in what.names.items()}
         what.preflight(check(what.params, resolved))
         with room(self.settings.home, _DISK):

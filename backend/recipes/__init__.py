@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -18,6 +19,8 @@ from backend.recipes import data
 from backend.recipes.params import TrainParams
 
 Kind = Literal["model", "dataset", "adapter", "answerer", "reward", "run"]  # see Catalog; `run` becomes its folder
+
+TRAINS: Mapping[str, Kind] = {"model": "model", "dataset": "dataset", "start_from": "adapter"}  # names in TrainParams
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Recipe:
     module: str
     title: str
     about: str
-    names: Mapping[str, Kind] = field(default_factory=lambda: {"model": "model", "dataset": "dataset"})
+    names: Mapping[str, Kind] = field(default_factory=lambda: TRAINS)
 
     @property
     def params(self) -> type[BaseModel]:
@@ -76,14 +79,58 @@ class Method(Recipe):
         return data.look(dataset, self.wants, limit, columns, drop)
 
 
+_REWARDED: Mapping[str, Kind] = {**TRAINS, "reward": "reward"}
+
 METHODS: dict[str, Method] = {
     "sft": Method(
         "backend.recipes.sft",
         "Supervised fine-tuning",
         "Learns to answer as the examples do: prompts with the answers they should get.",
     ),
+    "dpo": Method(
+        "backend.recipes.dpo",
+        "Direct preference optimisation",
+        "Learns from pairs of answers, of which one was preferred.",
+    ),
+    "reward": Method(
+        "backend.recipes.reward",
+        "Reward modelling",
+        "Learns to score answers from pairs of which one was preferred; PPO, GRPO and RLOO can learn from its scores.",
+    ),
+    "kto": Method(
+        "backend.recipes.kto",
+        "Kahneman-Tversky optimisation",
+        "Learns from single answers that were liked or not, so no pairs are needed.",
+    ),
+    "grpo": Method(
+        "backend.recipes.grpo",
+        "Group relative policy optimisation",
+        "Tries several answers to each prompt and learns from those that a reward puts above the others.",
+        _REWARDED,
+    ),
+    "rloo": Method(
+        "backend.recipes.rloo",
+        "REINFORCE leave-one-out",
+        "Tries several answers to each prompt, each measured against the mean of the others.",
+        _REWARDED,
+    ),
+    "orpo": Method(
+        "backend.recipes.orpo",
+        "Odds ratio preference optimisation (experimental)",
+        "Fine-tuning and preference in one step, without a reference. Experimental in TRL.",
+    ),
 }
 
 OTHERS: dict[str, Recipe] = {}
 
 RECIPES: dict[str, Recipe] = {**METHODS, **OTHERS}
+
+
+def why_not(method: str, adapter: str, device: str = "cpu") -> str:
+    """Why `method` can't train `adapter` on `device` (cpu, cuda, mps); '' when it can."""
+    if adapter == "qlora":
+        if find_spec("bitsandbytes") is None:
+            return "4-bit weights need the package bitsandbytes, which is not installed"
+        if device == "mps":
+            return "4-bit weights don't train on an Apple GPU"
+    return ""

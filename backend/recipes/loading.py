@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backend.errors import BadInput, Gated, HubError, LabError, NotFound
 from backend.recipes.device import Device
@@ -154,18 +154,45 @@ def tokenizer(name: str) -> PreTrainedTokenizerBase:
     return found
 
 
-def model(name: str, device: Device) -> PreTrainedModel:
-    """A causal language model in `device`'s precision, on the CPU. Raises NotFound, Gated, HubError, BadInput."""
-    import torch
-    from transformers import AutoModelForCausalLM
+def model(name: str, device: Device, four_bit: bool = False, scores: bool = False) -> PreTrainedModel:
+    """A model that writes, or one that `scores` with a new head of one output; on the CPU, in `device`'s weights.
 
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[device.precision]
+    `four_bit` loads it as NF4 (2305.14314), head and embeddings aside. Raises NotFound, Gated, HubError, BadInput.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
+
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    more: dict[str, Any] = {"num_labels": 1} if scores else {}
+    if four_bit:
+        more["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtypes[device.precision],
+            llm_int8_skip_modules=["lm_head", "score"],
+        )
+        more["device_map"] = {"": device.device}
+    kind = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
     place = _place(name)
     with hub_errors(name):
-        found: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            place, dtype=dtype, use_safetensors=True, trust_remote_code=False
+        found: PreTrainedModel = kind.from_pretrained(
+            place, dtype=dtypes[device.weights], use_safetensors=True, trust_remote_code=False, **more
         )
+    if four_bit:
+        for layer in found.modules():
+            # On a CPU it would pack the weights for inference at the first evaluation, and train on what that rounds.
+            if hasattr(layer, "support_avx512bf16_for_cpu"):
+                layer.support_avx512bf16_for_cpu = False
+    if scores:
+        _score_exactly(found)
     return found
+
+
+def _score_exactly(model: PreTrainedModel) -> None:
+    """The new head works in fp32, whatever the rest: it begins small and learns in small steps."""
+    model.score.float()
+    model.score.register_forward_pre_hook(lambda head, given: (given[0].float(), *given[1:]))
 
 
 def _place(name: str) -> str:

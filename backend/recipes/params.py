@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from backend.errors import BadInput
 from backend.starter import MODEL_ID
 
 DATASET = "sample/instructions"
-LATER = ("qlora", "prefix_tuning", "p_tuning", "prompt_tuning", "ia3", "full")  # adapters that the API names already
+PREFERENCES = "sample/preferences"
+Adapter = Literal["lora", "qlora", "prefix_tuning", "p_tuning", "prompt_tuning", "ia3", "full"]
+PROMPTS: tuple[Adapter, ...] = ("prefix_tuning", "p_tuning", "prompt_tuning")  # vectors before the text, no weights
+LORAS: tuple[Adapter, ...] = ("lora", "qlora")
 
 P = TypeVar("P", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates from which a method learns, by what is trained."""
+
+    full: float
+    lora: float
+    ia3: float
+    prompts: float
+
+    def of(self, adapter: str) -> float:
+        if adapter in PROMPTS:
+            return self.prompts
+        return {"full": self.full, "ia3": self.ia3}.get(adapter, self.lora)
 
 
 class TrainParams(BaseModel):
     """What every training recipe takes. A field that is left out, empty or None has its default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_strip_whitespace=True)
+    rates: ClassVar[Rates] = Rates(full=2e-5, lora=1e-3, ia3=1e-2, prompts=3e-2)
 
     model: str = Field(MODEL_ID, title="Model", description="A Hub id, or a folder saved with save_pretrained")
     dataset: str = Field(DATASET, title="Dataset", description="A sample, an upload, a file or a Hub id")
@@ -39,14 +59,32 @@ class TrainParams(BaseModel):
         16, ge=0, le=10_000, title="Held-out rows",
         description="Kept out of training to measure on; below 1 it is a share of all, 0 keeps none",
     )  # fmt: skip
-    adapter: Literal["lora"] = Field("lora", title="Adapter", description="What is trained on top of the frozen model")
+    adapter: Adapter = Field("lora", title="Adapter", description="What is trained on top of the frozen model")
+    start_from: str = Field(
+        "", title="Start from", description="run/ID of an earlier run, whose adapter is trained on; empty begins anew"
+    )
     lora_r: int = Field(8, ge=1, le=512, title="LoRA rank", description="More learns more and takes more memory")
     lora_alpha: int = Field(16, ge=1, le=4096, title="LoRA alpha", description="Scale of the adapter; often twice r")
     lora_dropout: float = Field(0.0, ge=0, lt=1, title="LoRA dropout", description="Share of inputs dropped")
     target_modules: str = Field(
         "all-linear", title="Target modules", description="all-linear, or layer names with commas between"
     )
-    learning_rate: float = Field(1e-3, gt=0, le=10, title="Learning rate", description="The highest of the schedule")
+    use_rslora: bool = Field(False, title="rsLoRA", description="Scale by the rank's root, for high ranks")
+    use_dora: bool = Field(False, title="DoRA", description="Train direction and size apart; slower, often better")
+    init_lora_weights: Literal["default", "pissa"] = Field(
+        "default", title="LoRA start", description="PiSSA starts from the principal parts of the weights"
+    )
+    num_virtual_tokens: int = Field(
+        20, ge=1, le=1024, title="Virtual tokens", description="Of prefix, p- and prompt tuning"
+    )
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=10,
+        title="Learning rate",
+        description="The highest of the schedule. Empty: what suits method and adapter",
+        examples=[0.001],
+    )
     per_device_train_batch_size: int = Field(8, ge=1, le=1024, title="Batch size", description="Rows per device")
     gradient_accumulation_steps: int = Field(
         1, ge=1, le=4096, title="Gradient accumulation", description="Batches that make one step"
@@ -87,15 +125,16 @@ class TrainParams(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _left_out(cls, values: Any) -> Any:
-        """A form sends what is empty, too."""
+        """A form sends what is empty, too. The learning rate depends on what is trained."""
         if not isinstance(values, dict):
             return values
-        return {name: value for name, value in values.items() if value is not None and value != ""}
+        given = {name: value for name, value in values.items() if value is not None and value != ""}
+        return {"learning_rate": cls.rates.of(str(given.get("adapter", "lora")))} | given
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_numbers(cls, value: Any) -> Any:
-        if isinstance(value, bool):
+    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError("true and false are not numbers or names; write the value itself")
         return value
 
@@ -117,13 +156,6 @@ class TrainParams(BaseModel):
     @classmethod
     def _one_text(cls, value: Any) -> Any:
         return ", ".join(value) if isinstance(value, list) and all(isinstance(one, str) for one in value) else value
-
-    @field_validator("adapter", mode="before")
-    @classmethod
-    def _not_yet(cls, value: Any) -> Any:
-        if value in LATER:
-            raise ValueError("it is not built yet; use lora")
-        return value
 
 
 def check(model: type[P], values: dict[str, Any]) -> P:
@@ -165,6 +197,8 @@ def _sentence(model: type[BaseModel], error: ErrorDetails) -> str:
             return f"{name} is {value}; it must be a whole number such as {_example(field)}."
         case "literal_error":
             return f"{name} is {value}; use {rules['expected'].replace(chr(39), '')}."
+        case "bool_parsing" | "bool_type":
+            return f"{name} is {value}; use true or false."
         case "string_type":
             return f"{name} is {value}; it must be text."
         case "model_type" | "dict_type" | "model_attributes_type":
@@ -193,5 +227,5 @@ def _number(value: float) -> str:
 
 
 def _example(field: Any) -> str:
-    default = field.default if field is not None else 1
+    default = next(iter(getattr(field, "examples", None) or ()), field.default) if field is not None else 1
     return "100" if default is None else f"{default:g}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import re
 import shutil
@@ -53,6 +54,7 @@ def main(model: type[P], run: Callable[[P, Path], None], argv: Sequence[str] | N
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses a package of kernels at each import
     folder = Path(argv[0]).absolute().parent if argv else Path()
     try:
         _limit_memory(os.environ.get("ATELIER_MEMORY_LIMIT", ""))

@@ -28,13 +28,17 @@ class Samples:
     def rows(self, model: PreTrainedModel) -> list[dict[str, str]]:
         """{prompt, reference, base, answer} for each prompt. The base is asked once, with the adapter switched off."""
         if self.base is None:
-            self.base = self._answers(model, adapter=False) if hasattr(model, "disable_adapter") else []
+            self.ask_base(model)
         answers = self._answers(model)
         base = self.base or [""] * len(answers)
         return [
             {"prompt": prompt, "reference": reference, "base": before, "answer": answer}
             for prompt, reference, before, answer in zip(self.shown, self.references, base, answers, strict=True)
         ]
+
+    def ask_base(self, model: PreTrainedModel) -> None:
+        """Ask the base now. A model that is trained itself can be asked before its first step alone."""
+        self.base = self._answers(model, adapter=not hasattr(model, "disable_adapter"))
 
     def _answers(self, model: PreTrainedModel, adapter: bool = True) -> list[str]:
         """All prompts at once, greedy. Leaves the random state and the model's mode as they were."""

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend import events as ev
-from backend.errors import BadInput
-from backend.recipes import data, loading, process, samples, training
+from backend.recipes import data, limits, process, training
 from backend.recipes.params import TrainParams
 from backend.recipes.process import say
 
@@ -32,54 +31,23 @@ WANTS: tuple[data.Kind, ...] = ("prompt-completion", "language modelling")
 
 
 def preflight(params: SftParams) -> None:
-    """Check every row of a local dataset, and that chats meet a chat template. Raises BadData, BadInput, NotFound."""
-    form = data.check(params, WANTS)
-    if form and form.chat and Path(params.model).is_dir() and loading.has_chat_template(params.model) is False:
-        raise _no_template(params.model)
+    """See `limits.check`."""
+    limits.check(params, WANTS)
 
 
 def run(params: SftParams, folder: Path) -> None:
-    """Train, writing to `folder` and telling of it on standard output. Raises LabError."""
-    if training.finished(folder):
-        return
-    preflight(params)  # a wrong row is told within a second, before PyTorch is loaded
-    start = training.begin(params, folder)
-    loaded = data.read(params, WANTS)
-    form = loaded.shape
-    learn, held = training.rows(loaded, params)
-    tokenizer = loading.tokenizer(params.model)
-    if form.chat and not tokenizer.chat_template:
-        raise _no_template(params.model)
-    model = loading.model(params.model, start.device)
-    masks = "messages" in form.columns and can_mask(tokenizer)
-    if "messages" in form.columns and not masks:
-        text = "The chat template does not mark the assistant's words: the whole conversation is learned."
-        say(ev.Logged(level="warning", text=text))
+    """See `training.run`."""
+    training.run(params, folder, preflight, _trainer, WANTS)
 
+
+def _trainer(work: training.Work) -> SFTTrainer:
     from trl import SFTConfig
 
-    config = SFTConfig(**training.arguments(params, start.device, folder), assistant_only_loss=masks)
-    try:
-        trainer = trainer_class()(
-            model=model,
-            args=config,
-            train_dataset=learn,
-            eval_dataset=held,
-            processing_class=tokenizer,
-            peft_config=training.peft_config(params),
-        )
-    except ValueError as error:
-        raise training.wrong_layers(error, params) or error from error
-    if not len(trainer.train_dataset):
-        raise BadInput(
-            f"max_length is {params.max_length}; every prompt alone is that long, so nothing is left to learn.",
-            "Use a larger max_length.",
-        )
-    trained, size = trainer.model.get_nb_trainable_parameters()
-    say(ev.Logged(text=f"Training {trained / 1e6:.2f} of {size / 1e6:.0f} million weights."))
-    shown = samples.pick(held, params.sample_prompts, tokenizer, params.sample_new_tokens)
-    watching = training.watch(trainer, params, folder, shown)
-    training.train(trainer, watching, start, params, folder, str(model.name_or_path))
+    masks = "messages" in work.form.columns and can_mask(work.tokenizer)
+    if "messages" in work.form.columns and not masks:
+        text = "The chat template does not mark the assistant's words: the whole conversation is learned."
+        say(ev.Logged(level="warning", text=text))
+    return trainer_class()(args=SFTConfig(**work.options, assistant_only_loss=masks), **work.parts)
 
 
 def can_mask(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -133,21 +101,7 @@ def trainer_class() -> type[SFTTrainer]:
             self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
             return loss / max(1, int(count))
 
-        def evaluate(self, *args: Any, **more: Any) -> dict[str, float]:
-            """How often it is measured must not change what is learned: a data loader draws random numbers."""
-            with torch.random.fork_rng():
-                measured: dict[str, float] = super().evaluate(*args, **more)
-            return measured
-
-    return Trainer
-
-
-def _no_template(model: str) -> BadInput:
-    return BadInput(
-        f"{model} has no chat template, and the data are chats.",
-        "Choose an instruct model, or data with a plain text column.",
-        "model.no_chat_template",
-    )
+    return training.steady(Trainer)
 
 
 if __name__ == "__main__":

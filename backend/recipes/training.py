@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend import events as ev
 from backend.errors import BadInput
-from backend.recipes import adapters, checkpoints, device
+from backend.recipes import adapters, checkpoints, data, device, limits, loading, samples
 from backend.recipes.callbacks import FOLDER, Reporter, reporter
-from backend.recipes.data import Loaded, short_name, split
+from backend.recipes.data import Loaded, Shape, short_name, split
 from backend.recipes.params import TrainParams
 from backend.recipes.process import say
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from backend.recipes.samples import Samples
 
 RESULT = "result.json"  # in the run's folder once it has finished: the closing figures
-ADAPTER = "adapter"
+ADAPTER = "adapter"  # what a run leaves in its folder …
+MODEL = "model"  # … and what it leaves when all the weights were trained
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,96 @@ class Start:
 
     device: device.Device
     checkpoint: Path | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a method makes its trainer of: `**work.options` for TRL's configuration, `**work.parts` for its trainer."""
+
+    params: TrainParams
+    device: device.Device
+    form: Shape
+    tokenizer: PreTrainedTokenizerBase
+    options: dict[str, Any]
+    parts: dict[str, Any]
+
+
+def run(
+    params: TrainParams,
+    folder: Path,
+    check: Callable[[Any], None],
+    make: Callable[[Work], Trainer],
+    wants: Sequence[data.Kind],
+    task: str = adapters.WRITES,
+) -> None:
+    """Train in `folder` with the trainer that `make` makes, telling of it on standard output. Raises LabError.
+
+    `check` is the method's preflight: what is wrong is told within a second, before PyTorch is loaded.
+    """
+    if finished(folder):
+        return
+    check(params)
+    start = begin(params, folder)
+    loaded = data.read(params, wants)
+    form = loaded.shape
+    learn, held = rows(loaded, params)
+    from transformers import set_seed
+
+    set_seed(params.seed)  # for a head or an adapter that begins at random
+    tokenizer = loading.tokenizer(params.model)
+    if form.chat and not tokenizer.chat_template:
+        raise limits.no_template(params.model)
+    model = loading.model(params.model, start.device, params.adapter == "qlora", task == adapters.SCORES)
+    source = str(model.name_or_path)
+    if task == adapters.SCORES:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    peft = None if params.start_from else adapters.config(params.adapter, params, task)
+    if params.start_from:
+        model = adapters.take_up(model, params, task)
+        say(ev.Logged(text=f"Going on from what {short_name(params.start_from)} learned."))
+    parts = {"model": model, "train_dataset": learn, "eval_dataset": held, "processing_class": tokenizer}
+    try:
+        trainer = make(
+            Work(
+                params,
+                start.device,
+                form,
+                tokenizer,
+                arguments(params, start.device, folder),
+                {**parts, "peft_config": peft},
+            )
+        )
+    except ValueError as error:
+        raise wrong_layers(error, params) or error from error
+    if not len(trainer.train_dataset):
+        raise BadInput(
+            f"max_length is {params.max_length}; every prompt alone is that long, so nothing is left to learn.",
+            "Use a larger max_length.",
+        )
+    weights = [(weight.numel(), weight.requires_grad) for weight in trainer.model.parameters()]
+    trained, size = sum(many for many, learns in weights if learns), sum(many for many, _ in weights)
+    say(ev.Logged(text=f"Training {trained / 1e6:.2f} of {size / 1e6:.0f} million weights."))
+    shown = None
+    if task == adapters.WRITES:
+        shown = samples.pick(held, params.sample_prompts, tokenizer, params.sample_new_tokens)
+    if shown and (params.adapter == "full" or params.init_lora_weights == "pissa"):
+        shown.ask_base(trainer.model)  # there will be no way back to it
+    train(trainer, watch(trainer, params, folder, shown), start, params, folder, source)
+
+
+def steady(kind: type[Any]) -> type[Any]:
+    """The trainer `kind`, in which how often it is measured does not change what is learned."""
+    import torch
+
+    class Steady(kind):
+        """Its evaluations leave the random state as it was: data loaders, dropout and sampling draw from it."""
+
+        def evaluate(self, *args: Any, **more: Any) -> dict[str, float]:
+            with torch.random.fork_rng():
+                measured: dict[str, float] = super().evaluate(*args, **more)
+            return measured
+
+    return Steady
 
 
 def finished(folder: Path) -> bool:
@@ -54,7 +146,10 @@ def begin(params: TrainParams, folder: Path) -> Start:
     say(ev.Logged(text="Loading PyTorch, Transformers and TRL …"))
     import torch
 
-    chosen = device.choose(device.find(), params.precision, params.gradient_checkpointing)
+    checkpointing = (
+        "off" if params.adapter == "prefix_tuning" else params.gradient_checkpointing
+    )  # they exclude another
+    chosen = device.choose(device.find(), params.precision, checkpointing, params.adapter == "full")
     torch.set_num_threads(chosen.threads)
     names = {"model": short_name(params.model), "dataset": short_name(params.dataset)}
     say(ev.Started(step=step, info=names | {"adapter": params.adapter} | chosen.info()))
@@ -105,19 +200,14 @@ def arguments(params: TrainParams, chosen: device.Device, folder: Path) -> dict[
     }
 
 
-def peft_config(params: TrainParams) -> Any:
-    """The adapter's configuration. Raises BadInput."""
-    return adapters.config(params.adapter, params)
-
-
-def watch(trainer: Trainer, params: TrainParams, folder: Path, samples: Samples | None = None) -> Reporter:
+def watch(trainer: Trainer, params: TrainParams, folder: Path, shown: Samples | None = None) -> Reporter:
     """Let a Reporter, and nobody else, tell what the trainer does."""
     from transformers import PrinterCallback, ProgressCallback
 
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     rows = params.per_device_train_batch_size * params.gradient_accumulation_steps
-    watching = reporter(folder, say, rows, params.save_steps, samples, trainer.eval_dataset is not None)
+    watching = reporter(folder, say, rows, params.save_steps, shown, trainer.eval_dataset is not None)
     trainer.add_callback(watching)
     return watching
 
@@ -132,8 +222,12 @@ def train(trainer: Trainer, watching: Reporter, start: Start, params: TrainParam
     if watching.stopped == "cancel":
         say(ev.Cancelled(reason="cancelled by its owner"))
         return
-    save_adapter(trainer.model, trainer.processing_class, folder, source, params.model)
-    say(ev.Produced(kind="adapter", name=ADAPTER, file=ADAPTER, step=step))
+    if params.adapter == "full":
+        save_model(trainer.model, trainer.processing_class, folder)
+        say(ev.Produced(kind="model", name=MODEL, file=MODEL, step=step))
+    else:
+        save_adapter(trainer.model, trainer.processing_class, folder, source, params.model)
+        say(ev.Produced(kind="adapter", name=ADAPTER, file=ADAPTER, step=step))
     if watching.stopped and step < trainer.state.max_steps:
         say(ev.Paused(step=step, reason="stopped and saved"))
         return
@@ -158,7 +252,7 @@ def save_adapter(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, s
     """Write `folder/adapter`, whole or not at all: the PEFT adapter and its tokenizer."""
     new = folder / f"{ADAPTER}.new"
     shutil.rmtree(new, ignore_errors=True)
-    model.save_pretrained(new)
+    model.save_pretrained(new, selected_adapters=["default"])  # a second one may be the reference
     tokenizer.save_pretrained(new)
     config = new / "adapter_config.json"
     entries = json.loads(config.read_text())
@@ -168,11 +262,15 @@ def save_adapter(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, s
     checkpoints.replace(new, folder / ADAPTER)
 
 
+def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write `folder/model`, whole or not at all, in the precision that the base is kept in."""
+    new = folder / f"{MODEL}.new"
+    shutil.rmtree(new, ignore_errors=True)
+    model.save_pretrained(new)
+    tokenizer.save_pretrained(new)
+    checkpoints.replace(new, folder / MODEL)
+
+
 def wrong_layers(error: ValueError, params: TrainParams) -> BadInput | None:
     """PEFT's complaint about target_modules in our words."""
-    if "arget modules" not in str(error):
-        return None
-    return BadInput(
-        f"target_modules is {params.target_modules!r}; {params.model} has no such layers.",
-        "Use all-linear, or names of its linear layers.",
-    )
+    return limits.wrong_layers(params) if "arget modules" in str(error) or "target_modules" in str(error) else None

@@ -9,8 +9,8 @@ from typing import Any, get_args
 import gradio as gr
 
 from backend.lab import Lab
-from backend.recipes import METHODS, Method
-from backend.recipes.params import LATER, check
+from backend.recipes import METHODS, Method, why_not
+from backend.recipes.params import check
 from ui import views
 from ui.forms import Form
 from ui.page import Page
@@ -201,8 +201,7 @@ def _ways(back: str, on: str, skip: str = "") -> tuple[gr.Button, gr.Button, gr.
 
 def _grid() -> str:
     """Method × adapter; a cell that can't be is off and says why."""
-    built = get_args(METHODS[FIRST].params.model_fields["adapter"].annotation)
-    adapters = [*built, *(name for name in LATER if name not in built)]
+    adapters = get_args(METHODS[FIRST].params.model_fields["adapter"].annotation)
     head = "".join(f"<th scope=col>{views.text(views.ADAPTERS.get(name, name))}</th>" for name in adapters)
     rows = "".join(
         f'<tr><th scope=row title="{views.text(method.title)}">{views.text(name.upper())}</th>'
@@ -218,12 +217,11 @@ def _about(method: Method) -> str:
 
 
 def _cell(method: str, adapter: str) -> str:
-    built = get_args(METHODS[method].params.model_fields["adapter"].annotation)
-    why = "" if adapter in built else "not built yet"
+    why = why_not(method, adapter)
     name = views.text(f"{METHODS[method].title} with {views.ADAPTERS.get(adapter, adapter)}{f': {why}' if why else ''}")
     value = f"{method}/{adapter}"
     state = "disabled" if why else f'${{value === "{value}" ? "checked" : ""}}'
-    about = "<span class=why>later</span>" if why else ""
+    about = "<span class=why>off</span>" if why else ""
     return (
         f'<td><label title="{name}"><input type=radio name=tune-cell value="{value}" aria-label="{name}" {state}>'
         f"{about}</label></td>"

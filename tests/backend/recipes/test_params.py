@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from backend.errors import BadInput
-from backend.recipes.params import LATER, TrainParams, check
+from backend.recipes.dpo import DpoParams
+from backend.recipes.params import PROMPTS, TrainParams, check
 from backend.starter import MODEL_ID
 
 
@@ -37,8 +38,11 @@ from backend.starter import MODEL_ID
         ({"seed": -1}, "seed is -1; use at least 0."),
         ({"seed": "x" * 99}, f"seed is '{'x' * 56}…; it must be a whole number such as 0."),
         ({"model": 5}, "model is 5; it must be text."),
-        ({"adapter": "lara"}, "adapter is 'lara'; use lora."),
-        ({"adapter": "qlora"}, "adapter is 'qlora'; it is not built yet; use lora."),
+        (
+            {"adapter": "lara"},
+            "adapter is 'lara'; use lora, qlora, prefix_tuning, p_tuning, prompt_tuning, ia3 or full.",
+        ),
+        ({"use_dora": "perhaps"}, "use_dora is 'perhaps'; use true or false."),
         ({"precision": "int8"}, "precision is 'int8'; use auto, fp32, bf16 or fp16."),
         ([], "The settings are []; they must be an object of names and values."),
     ],
@@ -87,7 +91,13 @@ def test_each_is_described_for_its_form() -> None:
     assert [name for name, field in TrainParams.model_fields.items() if not (field.title and field.description)] == []
 
 
-@pytest.mark.parametrize("name", LATER)
-def test_an_adapter_to_come_is_refused(name: str) -> None:
-    with pytest.raises(BadInput, match=f"adapter is '{name}'; it is not built yet; use lora."):
-        check(TrainParams, {"adapter": name})
+def test_the_learning_rate_fits_method_and_adapter() -> None:
+    """Ten times as much with LoRA, more for what is small; what is given stays."""
+    assert (TrainParams().learning_rate, TrainParams(adapter="full").learning_rate) == (1e-3, 2e-5)
+    assert check(DpoParams, {"learning_rate": ""}).learning_rate == pytest.approx(1e-5)
+    assert all(1e-2 <= (DpoParams(adapter=name).learning_rate or 0) <= 3e-2 for name in PROMPTS)
+    assert check(DpoParams, {"learning_rate": "3e-4", "adapter": "full"}).learning_rate == 3e-4
+
+
+def test_yes_and_no() -> None:
+    assert check(TrainParams, {"use_dora": True, "use_rslora": "true"}).use_dora

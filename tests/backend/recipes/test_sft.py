@@ -18,7 +18,7 @@ import pytest
 from backend import events as ev
 from backend import jobs
 from backend.errors import BadData, BadInput
-from backend.recipes import METHODS, training
+from backend.recipes import METHODS, adapters, training
 from backend.recipes.params import check
 from backend.recipes.sft import SftParams, can_mask, preflight
 from tests.tiny import tiny_model
@@ -288,7 +288,7 @@ def test_wrong_layers_are_told(tiny: Path) -> None:
 
     params = SftParams(target_modules="query")
     with pytest.raises(ValueError, match="query") as caught:
-        get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), training.peft_config(params))
+        get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), adapters.config("lora", params))
     told = training.wrong_layers(caught.value, params)
     assert told is not None
     assert told.message.startswith("target_modules is 'query'")

@@ -9,7 +9,6 @@ import gradio as gr
 import pytest
 
 from backend.lab import Lab
-from backend.recipes.params import LATER
 from tests.ui.drawing import ME, YOU, drawn, handler, outputs
 from tests.ui.scripted import lab as scripted
 from ui.tabs import tune
@@ -93,7 +92,7 @@ def test_a_clone_takes_over_every_setting_and_remembers_its_parent(lab: Lab) -> 
     blocks = drawn(tune.build, lab)
     ids = outputs(blocks, "on_clone")
     updates = dict(zip(ids, handler(blocks, "on_clone")(run.id, ME), strict=True))
-    filled = {name: u["value"] if isinstance(u, dict) else u for name, u in updates.items()}
+    filled = {name: u.get("value") if isinstance(u, dict) else u for name, u in updates.items()}
     assert (filled["tune-sft-max-steps"], filled["tune-sft-learning-rate"]) == ("7", "0.0003")
     values = [filled[name] for name in ids[: len(form(blocks))]]
     *_, (_, run_id, _, _) = handler(blocks, "on_launch")(run.id, ME, *values)
@@ -103,10 +102,11 @@ def test_a_clone_takes_over_every_setting_and_remembers_its_parent(lab: Lab) -> 
         handler(blocks, "on_clone")(run.id, YOU)
 
 
-def test_what_is_not_built_is_off_and_says_so(lab: Lab) -> None:
+def test_what_can_not_be_is_off_and_says_so(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tune, "why_not", lambda method, adapter: "it is dark" if adapter == "ia3" else "")
     page = next(part.html_template for part in drawn(tune.build, lab).blocks.values() if part.elem_id == "tune-grid")
-    assert page.count("disabled") == len(LATER)
-    assert page.count("not built yet") == 2 * len(LATER)
+    assert page.count("disabled") == len(tune.METHODS)
+    assert page.count("it is dark") == 2 * len(tune.METHODS)
     assert 'value="sft/lora" aria-label="Supervised fine-tuning with LoRA" ${' in page
 
 

@@ -1,0 +1,72 @@
+"""REINFORCE leave-one-out (2402.14740): each answer is measured against the mean of the others to its prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from backend.recipes import data, limits, process, rewards, training
+from backend.recipes.params import DATASET, Rates, TrainParams
+
+if TYPE_CHECKING:
+    from trl import RLOOTrainer
+
+WANTS: tuple[data.Kind, ...] = ("prompt-only",)
+
+
+class RlooParams(TrainParams):
+    """The reward, the answers that are tried, and how far it may go."""
+
+    rates: ClassVar[Rates] = Rates(full=1e-6, lora=1e-5, ia3=1e-3, prompts=1e-2)
+
+    dataset: str = Field(DATASET, title="Dataset", description="A sample, an upload, a file or a Hub id")
+    reward: str = Field(
+        "overlap",
+        title="Reward",
+        description="A name such as exact or length:20, or run/ID of a reward run",
+    )
+    num_generations: int = Field(4, ge=2, le=64, title="Answers a prompt", description="Compared with one another")
+    max_completion_length: int = Field(32, ge=1, le=8192, title="Answer length", description="Tokens at most")
+    temperature: float = Field(1.0, gt=0, le=5, title="Temperature", description="Of the answers that are tried")
+    beta: float = Field(0.05, ge=0, le=10, title="Beta", description="Pull towards the base; 0 is none")
+    per_device_train_batch_size: int = Field(
+        8, ge=2, le=1024, title="Batch size", description="Answers per device; a multiple of the answers a prompt"
+    )
+
+
+Params = RlooParams
+
+
+def preflight(params: RlooParams) -> None:
+    """See `limits.check`. Raises what `rewards.check` raises, too."""
+    rewards.check(params.reward)
+    limits.answers(params, params.num_generations)
+    limits.check(params, WANTS, reference=params.beta > 0)
+
+
+def run(params: RlooParams, folder: Path) -> None:
+    """See `training.run`."""
+    training.run(params, folder, preflight, _trainer, WANTS)
+
+
+def _trainer(work: training.Work) -> RLOOTrainer:
+    from trl import RLOOConfig, RLOOTrainer
+
+    params = work.params
+    assert isinstance(params, RlooParams)
+    options = {name: value for name, value in work.options.items() if name != "max_length"}
+    config = RLOOConfig(
+        **options,
+        num_generations=params.num_generations,
+        max_completion_length=params.max_completion_length,
+        temperature=params.temperature,
+        beta=params.beta,
+    )
+    score = rewards.for_trl(rewards.scorer(params.reward, work.device), params.reward)
+    return training.steady(RLOOTrainer)(args=config, reward_funcs=score, **work.parts)
+
+
+if __name__ == "__main__":
+    process.leave(process.main(Params, run))
