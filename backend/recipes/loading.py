@@ -192,7 +192,7 @@ def model(name: str, device: Device, four_bit: bool = False, scores: bool = Fals
 def _score_exactly(model: PreTrainedModel) -> None:
     """The new head works in fp32, whatever the rest: it begins small and learns in small steps."""
     model.score.float()
-    model.score.register_forward_pre_hook(lambda head, given: (given[0].float(), *given[1:]))
+    model.score.register_forward_pre_hook(lambda head, given: (given[0].to(head.weight.dtype), *given[1:]))
 
 
 def _place(name: str) -> str:

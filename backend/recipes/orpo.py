@@ -52,7 +52,8 @@ def _trainer(work: training.Work) -> ORPOTrainer:
 
 def _real_tokens(model: Any, given: Any, named: dict[str, Any], output: Any) -> Any:
     """The virtual tokens of an adapter come out, too; ORPO compares with the real ones, which are the last."""
-    output.logits = output.logits[:, -named["input_ids"].shape[1] :]
+    real = named["input_ids"] if "input_ids" in named else given[0]
+    output.logits = output.logits[:, -real.shape[1] :]
     return output
 
 

@@ -94,10 +94,16 @@ def _parts(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> tuple[str
     if "messages" in row:
         last = max(i for i, message in enumerate(row["messages"]) if message["role"] == "assistant")
         prompt, reference = row["messages"][:last], row["messages"][last]["content"]
-    elif isinstance(row["prompt"], str):
-        return row["prompt"], row["prompt"], row["completion"]
     else:
-        prompt, reference = row["prompt"], row["completion"][-1]["content"]
+        answer = row.get("reference") or row.get("chosen") or row.get("completion") or ""
+        if not row.get("label", True):
+            answer = ""  # it was not liked
+        prompt = row.get("prompt")
+        if prompt is None:  # it begins both answers, as messages
+            prompt, answer = answer[:-1], answer[-1:]
+        reference = answer if isinstance(answer, str) else answer[-1]["content"]
+        if isinstance(prompt, str):
+            return prompt, prompt, reference
     asked = [message["content"] for message in prompt if message["role"] == "user"]
     templated = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True) if prompt else ""
     return asked[-1] if asked else "", templated or tokenizer.bos_token or tokenizer.eos_token, reference

@@ -101,6 +101,9 @@ def run(
             f"max_length is {params.max_length}; every prompt alone is that long, so nothing is left to learn.",
             "Use a larger max_length.",
         )
+    for weight in trainer.model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()  # for QLoRA, TRL makes it bf16, which rounds a small step away
     weights = [(weight.numel(), weight.requires_grad) for weight in trainer.model.parameters()]
     trained, size = sum(many for many, learns in weights if learns), sum(many for many, _ in weights)
     say(ev.Logged(text=f"Training {trained / 1e6:.2f} of {size / 1e6:.0f} million weights."))
