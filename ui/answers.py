@@ -32,7 +32,7 @@ class Answer:
     prompt_tokens: int = 0
     context: int = 0
     steps: int = 0
-    values: dict[str, float] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
 
     def add(self, event: ev.Event) -> None:
         """Take one more event in."""
@@ -70,6 +70,7 @@ class Answer:
             f"{first:.2f} s to first token" if first is not None else "",
             f"{speed:.1f} tokens/s" if speed else "",
             f"{self.tokens:,} token{'s' * (self.tokens != 1)}" if self.tokens else "",
+            "" if self.values.get("complete", True) else "the JSON is incomplete",
             ENDS.get(self.ended, ""),
         ]
         return " · ".join(part for part in parts if part)

@@ -32,6 +32,7 @@ def publish(lab: Lab) -> None:
         temperature: float = DEFAULT["temperature"],
         top_p: float = DEFAULT["top_p"],
         seed: int = DEFAULT["seed"],
+        json_schema: str = "",
         request: gr.Request = None,  # type: ignore[assignment]
     ) -> Generator[str]:
         """Answer a message, streaming the text so far.
@@ -46,6 +47,7 @@ def publish(lab: Lab) -> None:
             temperature: 0 takes the likeliest token every time
             top_p: sample from the likeliest tokens that hold this much probability
             seed: the same seed gives the same answer
+            json_schema: the answer is JSON that fits this schema, given as text; empty for any text
         """
         asked = {
             "messages": [*_turns(history), {"role": "user", "content": question(message)}],
@@ -56,12 +58,17 @@ def publish(lab: Lab) -> None:
             "temperature": temperature,
             "top_p": top_p,
             "seed": seed,
+            "json_schema": json_schema,
         }
         shown = ""
         for (answer,) in together([lab.stream("text", asked, owner(request))]):
             if answer.text != shown:
                 shown = answer.text
                 yield shown
+        if answer.ended != "stop" and json_schema and not answer.values.get("complete"):
+            raise BadInput(
+                f"The answer was cut after {answer.tokens} tokens, so its JSON is incomplete.", "Raise max_new_tokens."
+            )
 
     def launch(
         recipe: str,

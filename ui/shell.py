@@ -20,7 +20,7 @@ from backend.lab import Lab
 from ui import api, runs
 from ui.page import Page
 from ui.tabs import data, run, text, tune
-from ui.visitor import Cookies
+from ui.visitor import Names
 
 TABS = (
     ("text", "Text", text.build),
@@ -89,16 +89,21 @@ def _taken(host: str, port: int) -> bool:
 def launch(lab: Lab) -> gr.Blocks:
     """Serve the page and come back at once."""
     blocks = build(lab).queue(**LIMITS)
+    names = Middleware(Names, alone=not lab.settings.public)
     blocks.launch(
         server_name=lab.settings.host,
         server_port=lab.settings.port,
         share=lab.settings.share,
-        app_kwargs={"routes": [Route("/health", _health)], "middleware": [Middleware(Cookies)]},
+        app_kwargs={
+            "routes": [Route("/health", _health)],
+            "middleware": [Middleware(Names, alone=not lab.settings.public)],
+        },
         theme=_theme(),
         css_paths=[STYLE, STYLE.with_name("runs.css"), STYLE.with_name("data.css")],
         head=HEAD,
         favicon_path=Path(__file__).with_name("favicon.svg"),
         footer_links=["api"],
+        mcp_server=True,
         run_history=False,
         max_file_size="512mb",
         enable_monitoring=False,

@@ -1,4 +1,4 @@
-"""Who asks: a signed-in person, a browser, or a program.
+"""Who asks: a signed-in person, a browser, a program, or another program's model through MCP.
 
 An owner is a word that stands for one of these in the registry. It is a digest, so neither the cookie nor the
 session can be read back from a run's files.
@@ -7,6 +7,7 @@ session can be read back from a run's files.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 import secrets
 import time
@@ -17,10 +18,12 @@ import gradio as gr
 COOKIE = "atelier_visitor"
 _SHAPE = re.compile(r"[\w-]{43}")  # what token_urlsafe(32) gives
 _YEAR = 365 * 24 * 3600
+CALLER = "x-atelier-caller"  # Gradio calls its own endpoints for MCP callers, all in one session; this tells them apart
+_SEAL = secrets.token_bytes(32)  # of this process: a caller can't write that header itself
 
 
 def owner(request: gr.Request) -> str:
-    """`user-NAME` when signed in, else `visitor-…` for this browser, else `session-…` for a program's client."""
+    """`user-NAME` when signed in, `visitor-…` for a browser, `caller-…` through MCP, `session-…` for a program."""
     scope: dict[str, Any] = request.request.scope if request.request else {}
     signed_in = scope.get("session", {}).get("oauth_info") or {}
     if signed_in and signed_in.get("expires_at", time.time() + 1) > time.time():
@@ -28,6 +31,9 @@ def owner(request: gr.Request) -> str:
     cookie = request.request.cookies.get(COOKIE, "") if request.request else ""
     if _SHAPE.fullmatch(cookie):
         return f"visitor-{_digest(cookie)}"
+    who, _, seal = (request.headers.get(CALLER) or "" if request.request else "").partition(".")
+    if who and hmac.compare_digest(seal, _seal(who)):
+        return f"caller-{who}"
     return f"session-{_digest(request.session_hash or secrets.token_urlsafe())}"
 
 
@@ -35,13 +41,27 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-class Cookies:
-    """ASGI middleware: the page's first answer gives the browser a name of its own that no script can read."""
+def _seal(who: str) -> str:
+    return hmac.digest(_SEAL, who.encode(), "sha256").hex()
 
-    def __init__(self, app: Any) -> None:
+
+class Names:
+    """ASGI middleware that gives a name to those who come without.
+
+    The page's first answer gives the browser one that no script can read. An MCP caller's is made of its Authorization
+    header; without one it is this machine's own on a server that is `alone` with it, and new with each call elsewhere.
+    """
+
+    def __init__(self, app: Any, alone: bool = False) -> None:
         self.app = app
+        self.alone = alone
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and "/mcp" in scope["path"]:
+            given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+            who = _digest(given or ("alone" if self.alone else secrets.token_urlsafe()))
+            others = [pair for pair in scope["headers"] if pair[0] != CALLER.encode()]
+            scope = scope | {"headers": [*others, (CALLER.encode(), f"{who}.{_seal(who)}".encode())]}
         if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] not in ("", "/"):
             return await self.app(scope, receive, send)
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}

@@ -13,6 +13,7 @@ from backend.engines.decoding import Decoding
 from backend.engines.prefixes import Prefixes
 from backend.engines.shelf import Shelf, Voice, Words
 from backend.engines.spelling import Speller
+from backend.engines.structured import Fitting, known, read
 from backend.errors import BadInput
 from backend.starter import MODEL_ID
 
@@ -162,13 +163,17 @@ class TextEngine:
     def ready(self, request: Request) -> bool:
         """Whether `stream` would begin without loading anything."""
         if isinstance(request, Writing):
-            return self.shelf.has(request.model, request.adapter)
+            words = self.shelf.known(request.model)
+            fits = not request.json_schema or (words is not None and known(words))
+            return fits and self.shelf.has(request.model, request.adapter)
         return self.shelf.known(request.model) is not None
 
     def prepare(self, request: Request, say: Callable[[str], None] = lambda text: None) -> None:
         """Load what `request` needs. Raises what `load` raises."""
         if isinstance(request, Writing):
             self.shelf.load(request.model, request.adapter, say)
+            if request.json_schema:
+                read(self.shelf.words(request.model))
         else:
             self.shelf.words(request.model, say)
 
@@ -176,7 +181,8 @@ class TextEngine:
         """The answer, event by event; one decoding step or less between two of them.
 
         It is Started, then `Wrote` for each piece (empty for a step that completes no text), Progressed while a long
-        prompt is read, Measured twice a second, and Finished with the reason `stop`, `length` or `context`.
+        prompt is read, Measured twice a second, and Finished with the reason `stop`, `length` or `context`;
+        with a `json_schema` its values say whether the JSON is `complete`.
         An inspection gives Finished alone: its values are the templated `prompt`, its `tokens` and the `context`.
         Closing the iterator frees what the answer held. Raises BadInput, and what `load` raises.
         """
@@ -193,8 +199,6 @@ class TextEngine:
     def _write(self, request: ChatParams | CompleteParams, asked: float) -> Answer:
         with self.shelf.use(request.model, request.adapter) as voice:
             tokens = _tokens(voice.words, request)
-            if request.json_schema:
-                raise BadInput("json_schema is set, and answers that fit a schema are not built yet.", "Leave it out.")
             if len(tokens) >= voice.context:
                 what, shorten = _LENGTHY[type(request)]
                 raise BadInput(
@@ -210,13 +214,18 @@ class TextEngine:
                 "device": voice.device,
                 "dtype": voice.dtype,
             }
+            fitting = (
+                [Fitting(request.json_schema, voice.words, len(tokens), _begun(request))] if request.json_schema else []
+            )
             yield ev.Started(info=info)
-            yield from self._answer(voice, request, tokens, asked)
+            yield from self._answer(voice, request, tokens, asked, fitting)
 
-    def _answer(self, voice: Voice, request: Writing, tokens: list[int], asked: float) -> Answer:
+    def _answer(
+        self, voice: Voice, request: Writing, tokens: list[int], asked: float, fitting: list[Fitting]
+    ) -> Answer:
         room = voice.context - len(tokens)
         most = min(request.max_new_tokens, room)
-        decoding = Decoding(voice, request, tokens, most)
+        decoding = Decoding(voice, request, tokens, most, fitting)
         speller = Speller(voice.words.tokenizer)
         count, first, told = 0, 0.0, 0.0
         reason = "length" if most < room or request.max_new_tokens == room else "context"
@@ -251,7 +260,16 @@ class TextEngine:
         if rest := speller.rest():
             yield ev.Wrote(text=rest)
         yield ev.Measured(step=count, values=values(now))
-        yield ev.Finished(reason=reason, values=values(now))
+        closing: dict[str, Any] = values(now)
+        for one in fitting:
+            one.add([] if reason == "stop" else [token])
+            closing["complete"] = one.complete
+        yield ev.Finished(reason=reason, values=closing)
+
+
+def _begun(request: Writing) -> str:
+    """The answer that is to be continued, '' for a new one."""
+    return request.messages[-1].content if isinstance(request, ChatParams) and request.continues else ""
 
 
 def _tokens(words: Words, request: ChatParams | CompleteParams) -> list[int]:

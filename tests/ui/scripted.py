@@ -30,7 +30,7 @@ class Scripted:
     """Stands where EngineProcess stands: repeats the last message word by word, one each `step` seconds.
 
     A message of one word has it do something else: `die`, go on `forever`, tell what it was `asked`, or how many
-    answers were `closed` before their end.
+    answers were `closed` before their end, or be `cut` short of whole JSON.
     """
 
     def __init__(self, step: float = 0.005) -> None:
@@ -58,7 +58,8 @@ class Scripted:
                 yield ev.Wrote(text=word + " ")
                 values = {"tokens": count, "seconds_to_first_token": self.step, "tokens_per_second": 1 / self.step}
                 yield ev.Measured(step=count, values=values)
-            yield ev.Finished(reason="stop", values=values)
+            cut = told == "cut"
+            yield ev.Finished(reason="length" if cut else "stop", values=values | ({"complete": False} if cut else {}))
         except GeneratorExit:
             self.closed += 1
             raise
@@ -80,10 +81,11 @@ def served(home: Path) -> Iterator[str]:
         [sys.executable, "-m", "tests.ui.scripted"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("Atelier is at http"), line
-        yield line.split()[-1]
-        process.terminate()
+        try:
+            line = next(line for line in process.stdout if line.startswith("Atelier is at http"))
+            yield line.split()[-1]
+        finally:
+            process.terminate()
 
 
 if __name__ == "__main__":

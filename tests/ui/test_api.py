@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -28,6 +30,7 @@ TABLE: dict[str, list[tuple[str, Any]]] = {  # the promise: inputs in order with
         ("temperature", 0.7),
         ("top_p", 0.95),
         ("seed", 0),
+        ("json_schema", ""),
     ],
     "/rows": [("dataset", ""), ("config", ""), ("split", ""), ("offset", 0), ("length", 50)],
     "/stats": [("dataset", ""), ("config", ""), ("split", ""), ("column", "")],
@@ -90,6 +93,7 @@ def test_chat_hands_everything_on(client):
     assert json.loads(answer) == {
         "messages": [*history, {"role": "user", "content": "asked"}], "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
         "adapter": "", "system": "be brief", "max_new_tokens": 7, "temperature": 0.0, "top_p": 0.5, "seed": 3,
+        "json_schema": "",
     }  # fmt: skip
 
 
@@ -115,6 +119,7 @@ def test_cancelling_a_chat_frees_the_engine(client):
         ),
         ({"message": "x", "adapter": "run/none"}, r"none"),
         ({"message": "die"}, r"The engine is gone\. Send it again\."),
+        ({"message": "cut", "json_schema": "{}"}, r"cut after 1 tokens, so its JSON is incomplete\. Raise max_new"),
     ],
 )
 def test_chat_says_what_is_wrong(client, arguments, message):
@@ -211,3 +216,43 @@ def test_a_dataset_is_paged_described_and_asked(client, other, tmp_path: Path):
 def test_data_says_what_is_wrong(client, endpoint, arguments, message):
     with pytest.raises(AppError, match=message):
         client.predict(**arguments, api_name=endpoint)
+
+
+async def tools(url: str, *calls: tuple[str, dict[str, Any]], token: str = "") -> list[Any]:
+    """The list of tools, then what each call of (tool, arguments) gives, by the protocol's own client."""
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamable_http_client
+
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with (
+        httpx.AsyncClient(headers=headers, timeout=60) as http,
+        streamable_http_client(f"{url}/gradio_api/mcp/", http_client=http) as (read, write, _),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        return [(await session.list_tools()).tools, *[await session.call_tool(*call) for call in calls]]
+
+
+def test_every_endpoint_is_a_tool_that_says_what_it_does(url):
+    (found,) = asyncio.run(tools(url))
+    assert {tool.name for tool in found} == {name.removeprefix("/") for name in TABLE}
+    for tool in found:
+        fields = tool.inputSchema["properties"]
+        assert tool.description, tool.name
+        assert list(fields) == [name for name, _ in TABLE[f"/{tool.name}"]]
+        assert all(field.get("description") for field in fields.values()), tool.name
+
+
+def test_another_programs_model_chats_reads_and_runs(url):
+    chat, rows = ("chat", {"message": "well said"}), ("rows", {"length": 2})
+    launch = ("launch", {"recipe": "sft", "params": {"max_steps": 3}, "target": "fake"})
+    _, said, page, launched = asyncio.run(tools(url, chat, rows, launch, token="ann"))
+    assert said.content[0].text.strip() == "well said"
+    assert ast.literal_eval(page.content[0].text)["rows"][1]
+    run = ("run", {"run_id": launched.content[0].text})
+    _, status = asyncio.run(tools(url, run, token="ann"))
+    assert ast.literal_eval(status.content[0].text)["state"] == "finished"
+    _, strange, wrong = asyncio.run(tools(url, run, ("chat", {"message": " "}), token="bob"))
+    assert strange.isError
+    assert "not yours" in strange.content[0].text
+    assert "The message is empty" in wrong.content[0].text

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from ui.visitor import COOKIE, Cookies, owner
+from ui.visitor import CALLER, COOKIE, Names, owner
 
 NAME = "a" * 43
 
@@ -52,7 +52,7 @@ def test_a_signed_in_person_is_their_name_until_it_ends():
 @pytest.fixture
 def site() -> TestClient:
     routes = [Route(path, lambda _: PlainTextResponse("ok")) for path in ("/", "/config")]
-    return TestClient(Starlette(routes=routes, middleware=[Middleware(Cookies)]))
+    return TestClient(Starlette(routes=routes, middleware=[Middleware(Names)]))
 
 
 def test_the_first_page_names_the_browser_and_later_ones_leave_it(site):
@@ -78,3 +78,30 @@ def test_a_framed_page_over_https_keeps_its_own_name(site):
 
 def test_a_cookie_that_is_no_name_is_replaced(site):
     assert "set-cookie" in site.get("/", headers={"cookie": f"{COOKIE}=me"}).headers
+
+
+def called(alone: bool = False, path: str = "/gradio_api/mcp/", **headers: str) -> str:
+    """The owner that a call through MCP has, as Gradio hands its headers on in a session that all such calls share."""
+
+    def echo(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(request.headers.get(CALLER, ""))
+
+    site = TestClient(Starlette(routes=[Route(path, echo)], middleware=[Middleware(Names, alone=alone)]))
+    passed = site.get(path, headers=headers).text
+    return owner(asked(session_hash="shared", headers=[(CALLER.encode(), passed.encode())]))
+
+
+def test_a_caller_through_mcp_is_its_token_and_never_the_shared_session():
+    ann = called(Authorization="Bearer ann")
+    assert ann == called(Authorization="Bearer ann") != called(Authorization="Bearer bob")
+    assert ann.startswith("caller-")
+    assert "ann" not in ann
+    assert called() != called()
+    assert called(alone=True) == called(alone=True)
+
+
+def test_a_caller_can_not_name_itself():
+    ann = called(Authorization="Bearer ann")
+    forged = {CALLER: f"{ann.removeprefix('caller-')}.{'0' * 64}"}
+    assert called(path="/other", **forged).startswith("session-")
+    assert called(**forged) != ann
