@@ -19,7 +19,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from backend import events as ev
 from backend.catalog import Catalog, Entry
@@ -30,6 +30,7 @@ from backend.engines.client import EngineProcess
 from backend.engines.text import ChatParams
 from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.jobs import ENDED, Job, Run, Status
+from backend.lineage import related
 from backend.recipes import METHODS, RECIPES, Kind, Method, Recipe, why_not
 from backend.recipes import script as recipes_script
 from backend.recipes.params import check
@@ -41,6 +42,7 @@ from backend.targets import Target
 
 log = logging.getLogger("atelier")
 _FOLDS = 512  # runs whose fold is kept in memory
+_RELATIVES = 500  # runs of an owner, the newest, among which a run's relatives are looked for
 _DISK = 300_000_000  # bytes that a run may need for its checkpoints
 
 
@@ -161,6 +163,47 @@ class Lab:
         return self._state(run)
 
     @door
+    def move(self, run_id: str, direction: Literal["ahead", "behind"], owner: str) -> str:
+        """Let a waiting run change places with the owner's next one before or behind it. Returns the state.
+
+        Other people's runs keep their places. Raises BadInput when it does not wait, or none of theirs is there.
+        """
+        run = self._mine(run_id, owner)
+        mine = self._waiting(run)
+        if run.id not in mine:
+            raise BadInput(f"Run {run.id} does not wait; only a waiting run can be moved.", "Leave it as it is.")
+        place = mine.index(run.id) + (-1 if direction == "ahead" else 1)
+        if not 0 <= place < len(mine):
+            raise BadInput(f"No other run of yours waits {direction} of run {run.id}.", "Leave it as it is.")
+        self.store.swap(run.id, mine[place])
+        return self._state(run)
+
+    def _waiting(self, run: Run) -> list[str]:
+        """The waiting runs of its owner in the line that `run` is in, first come first."""
+        target = self._target(run.job.target)
+        line = [self.store.run(name) for name, taken in self.store.line(getattr(target, "device", None)) if not taken]
+        return [one.id for one in line if one.job.owner == run.job.owner and one.job.target == run.job.target]
+
+    @door
+    def lineage(self, run_id: str, owner: str) -> list[dict[str, Any]]:
+        """What led to a run and what came of it, oldest first: {id, recipe, adapter, state, dataset, sources}.
+
+        `sources` is {id: why}; `why` is `clone`, or the setting that names the other run, such as start_from.
+        """
+        run = self._mine(run_id, owner)
+        return [
+            {
+                "id": one.id,
+                "recipe": one.job.recipe,
+                "adapter": str(one.job.params.get("adapter", "")),
+                "state": self._state(one),
+                "dataset": str(one.job.params.get("dataset", "")),
+                "sources": sources,
+            }
+            for one, sources in related(run, self.store.runs(owner, _RELATIVES))
+        ]
+
+    @door
     def watch(self, run_id: str, owner: str, after: int = 0) -> tuple[list[ev.Event], int]:
         """Events since the cursor `after` (0 is the beginning) and the next cursor."""
         if after < 0:
@@ -209,6 +252,7 @@ class Lab:
             "error": error if state == "failed" else None,
             "reason": status.reason,
             "ahead": self._target(run.job.target).ahead(run) if state == "queued" else None,
+            "mine": self._waiting(run) if state == "queued" else [],
             "params": run.job.params,
             "parent": run.parent,
             "info": status.info,

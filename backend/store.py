@@ -165,6 +165,20 @@ class Store:
             ).fetchall()
         return [(row["run"], bool(row["taken"])) for row in rows]
 
+    def swap(self, one: str, other: str) -> None:
+        """Two runs that wait in a line change places."""
+        with self._db() as db:
+            db.execute("BEGIN IMMEDIATE")
+            places = {
+                row["run"]: row["place"]
+                for row in db.execute("SELECT run, place FROM queue WHERE run IN (?, ?) AND NOT taken", (one, other))
+            }
+            if len(places) == 2:
+                db.execute("UPDATE queue SET place = -1 WHERE run = ?", (one,))
+                db.execute("UPDATE queue SET place = ? WHERE run = ?", (places[one], other))
+                db.execute("UPDATE queue SET place = ? WHERE run = ?", (places[other], one))
+            db.execute("COMMIT")
+
     def take(self, run_id: str, taken: bool = True) -> None:
         with self._db() as db:
             db.execute("UPDATE queue SET taken = ? WHERE run = ?", (int(taken), run_id))

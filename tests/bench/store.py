@@ -17,7 +17,7 @@ from backend.lab import Lab
 from backend.settings import Settings
 from backend.store import Store
 from backend.targets.fake import Fake
-from ui.views import Views
+from ui.folding import Views
 
 RUNS = 1000
 EVENTS = 10_000

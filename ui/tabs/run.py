@@ -1,7 +1,7 @@
 """One run, from its event log alone: how it goes, what it made, and what its owner can do with it.
 
 A Timer asks once a second while the run lives. What the page has already is not sent again: a hidden field holds a
-mark for each part, and only parts whose mark changed are built.
+mark for each part, and only parts whose mark changed are built; of the log only the lines that are new.
 """
 
 from __future__ import annotations
@@ -9,26 +9,21 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import pandas as pd
 
 from backend import events as ev
 from backend.lab import Lab
-from ui import views
+from ui import charts, run_views, views
+from ui.folding import View, Views
 from ui.page import Page
 from ui.toasts import toasts
 from ui.visitor import owner
 
-CHARTS = {  # elem_id → title, series, how the y axis is written
-    "run-loss": ("Loss", ("loss", "eval_loss"), None),
-    "run-rate": ("Learning rate", ("learning_rate",), "~e"),
-    "run-speed": ("Tokens per second", ("tokens_per_second",), None),
-}
-COLOURS = {"Loss": "#0d9488", "Eval loss": "#d97706"}
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 OPEN_LINK = """element.addEventListener("click", event => {
   const link = event.target.closest("a[data-run]");
@@ -41,11 +36,12 @@ ADDRESS = """marks => {
   url.searchParams.delete("tab");
   history.replaceState(history.state, "", url);
 }"""
+LOG = Path(__file__).parents[1].joinpath("log.js").read_text()
 PRESS = "() => { setTimeout(() => document.querySelector('#%s')?.click(), 50); }"
 
 
 def build(lab: Lab, page: Page) -> None:
-    seen_views = views.Views(lab.watch)
+    held = Views(lab.watch)
     seen = gr.Textbox("", visible=False)
     timer = gr.Timer(1, active=False)
     with gr.Column(elem_id="run-empty") as empty:
@@ -59,14 +55,16 @@ def build(lab: Lab, page: Page) -> None:
             cancel = _button("Cancel", "run-cancel")
             resume = _button("Resume", "run-resume", "primary")
             clone = _button("Clone and edit", "run-clone")
+            ahead = _button("Move ahead", "run-ahead")
+            behind = _button("Move behind", "run-behind")
         with gr.Row(visible=False, elem_id="run-sure") as sure:
             gr.HTML("Cancel ends the run now. What it learned since its last checkpoint is lost.", padding=False)
             yes = _button("Cancel the run", "run-cancel-yes", "stop")
             no = _button("Let it run", "run-cancel-no")
-        with gr.Row(elem_id="run-charts"):
-            charts = [_chart(name) for name in CHARTS]
+        family = gr.HTML(elem_id="run-family", js_on_load=OPEN_LINK, padding=False, visible=False)
+        pictures = gr.HTML(elem_id="run-charts", js_on_load=charts.POINTING, padding=False)
         samples = gr.HTML(elem_id="run-samples", padding=False, visible=False)
-        log = gr.HTML(elem_id="run-log", padding=False)
+        log = gr.HTML({}, html_template=run_views.LOG_PANE, js_on_load=LOG, elem_id="run-log", padding=False)
         with gr.Row(elem_id="run-files"):
             made = gr.HTML(elem_id="run-artifacts", padding=False)
             with gr.Column(scale=0, min_width=190):
@@ -78,20 +76,21 @@ def build(lab: Lab, page: Page) -> None:
             code = gr.Code(language="python", label="The same in plain Python", interactive=False, max_lines=40)
     file = gr.DownloadButton("file", elem_id="run-file", visible="hidden")
 
-    buttons = [chat, save, cancel, resume, zip_adapter, sure]
-    shown = [empty, body, timer, header, *buttons, *charts, samples, log, made, settings, panel, code, seen]
+    buttons = [chat, save, cancel, resume, ahead, behind, zip_adapter, sure]
+    shown = [empty, body, timer, header, *buttons, family, pictures, samples, log, made, settings, panel, code, seen]
 
     def draw(run_id: str, marks: str, who: str) -> list[Any]:
         """An update for each of `shown`; `marks` tells what the page has."""
         if not run_id:
             return nothing()
-        status, view = lab.status(run_id, who), seen_views.look(run_id, who)
-        parts = _parts(status, view)
+        status, view = lab.status(run_id, who), held.look(run_id, who)
         before, *had = json.loads(marks or "[]") or [""]
-        has = [views.mark(key) for key, _, _ in parts]
         updates: list[Any] = []
-        for (_, many, make), old, new in zip(parts, had if before == run_id else [None] * len(parts), has, strict=True):
-            updates += [gr.skip()] * many if old == new else make()
+        has: list[Any] = []
+        parts = _parts(status, view, lambda: lab.lineage(run_id, who))
+        for part, old in zip(parts, had if before == run_id else [None] * len(parts), strict=True):
+            has.append(part.mark)
+            updates += [gr.skip()] * part.many if part.mark == old else part.make(old)
         return [*updates, gr.skip() if [before, *had] == [run_id, *has] else json.dumps([run_id, *has])]
 
     def nothing() -> list[Any]:
@@ -123,6 +122,21 @@ def build(lab: Lab, page: Page) -> None:
         return draw(run_id, marks, owner(request))
 
     @toasts
+    def on_ahead(run_id: str, marks: str, request: gr.Request) -> list[Any]:
+        lab.move(run_id, "ahead", owner(request))
+        return draw(run_id, marks, owner(request))
+
+    @toasts
+    def on_behind(run_id: str, marks: str, request: gr.Request) -> list[Any]:
+        lab.move(run_id, "behind", owner(request))
+        return draw(run_id, marks, owner(request))
+
+    @toasts
+    def on_missed(run_id: str, request: gr.Request) -> Any:
+        """The whole tail of the log, for a page that got a part and lacks what was before it."""
+        return run_views.log(held.look(run_id, owner(request)))
+
+    @toasts
     def on_chat(run_id: str, request: gr.Request) -> list[Any]:
         model = lab.status(run_id, owner(request))["params"].get("model", "")
         return [[model, f"run/{run_id}"], gr.Tabs(selected="text")]
@@ -135,7 +149,7 @@ def build(lab: Lab, page: Page) -> None:
     @toasts
     def on_log(run_id: str, request: gr.Request) -> Any:
         path = _fresh(file) / f"run-{run_id}.log"
-        path.write_text(views.full_log(_all(lab, run_id, owner(request))))
+        path.write_text(run_views.full_log(_all(lab, run_id, owner(request))))
         return str(path)
 
     @toasts
@@ -146,7 +160,8 @@ def build(lab: Lab, page: Page) -> None:
     page.run.change(show, page.run, shown, **PRIVATE).failure(nothing, None, shown, **PRIVATE)
     seen.change(None, seen, None, js=ADDRESS, **PRIVATE)
     timer.tick(tick, [page.run, seen], shown, queue=False, **PRIVATE)
-    for button, act in ((save, on_save), (yes, on_cancel), (resume, on_resume)):
+    acts = ((save, on_save), (yes, on_cancel), (resume, on_resume), (ahead, on_ahead), (behind, on_behind))
+    for button, act in acts:
         button.click(act, [page.run, seen], shown, **PRIVATE)
     cancel.click(lambda: gr.update(visible=True), None, sure, **PRIVATE)
     for button in (yes, no):
@@ -155,7 +170,9 @@ def build(lab: Lab, page: Page) -> None:
     clone.click(lambda run_id: [run_id, gr.Tabs(selected="tune")], page.run, [page.clone, page.tabs], **PRIVATE)
     panel.expand(on_code, page.run, code, **PRIVATE)
     start.click(lambda: gr.Tabs(selected="tune"), None, page.tabs, **PRIVATE)
-    header.open(_linked, None, page.run, **PRIVATE)
+    for linking in (header, family):
+        linking.open(_linked, None, page.run, **PRIVATE)
+    log.missed(on_missed, page.run, log, **PRIVATE)
     for button, make in ((zip_adapter, on_zip), (get_log, on_log)):
         button.click(make, page.run, file, **PRIVATE).success(None, None, None, js=PRESS % "run-file", **PRIVATE)
 
@@ -164,61 +181,50 @@ def _button(title: str, elem_id: str, variant: str = "secondary") -> gr.Button:
     return gr.Button(title, variant=variant, size="sm", elem_id=elem_id, scale=0, min_width=120)
 
 
-def _chart(name: str) -> gr.LinePlot:
-    title, series, written = CHARTS[name]
-    return gr.LinePlot(
-        x="step",
-        y="value",
-        color="series" if len(series) > 1 else None,
-        color_title=" ",
-        color_map=COLOURS,
-        title=title,
-        x_title="step",
-        y_title=" ",
-        height=220,
-        min_width=240,
-        y_axis_format=written,
-        elem_id=name,
-        tooltip="all",
-    )
+@dataclass(frozen=True)
+class _Part:
+    """A part of the page: a JSON value that changes when it does, how many components, and their new values.
+
+    `make` gets the mark that the page has, None for none.
+    """
+
+    mark: Any
+    many: int
+    make: Callable[[Any], list[Any]]
 
 
-Part = tuple[Any, int, Callable[[], list[Any]]]  # what its mark is made of, how many components, their values
-
-
-def _parts(status: Mapping[str, Any], view: views.View) -> list[Part]:
+def _parts(status: Mapping[str, Any], view: View, lineage: Callable[[], list[dict[str, Any]]]) -> list[_Part]:
     """What is shown of a run, in the order of the components."""
-    living = status["state"] in views.LIVING
+    state, mine = status["state"], status["mine"]
+    living = state in views.LIVING
     adapter = any(row["kind"] == "adapter" for row in status["artifacts"])
     can = [
         adapter,  # chat with it
-        status["state"] == "running",  # stop and save
+        state == "running",  # stop and save
         living,  # cancel
-        status["state"] in ("paused", "failed", "cancelled"),  # resume
+        state in ("paused", "failed", "cancelled"),  # resume
+        status["id"] in mine[1:],  # move ahead
+        status["id"] in mine[:-1],  # move behind
         adapter,  # download it
     ]
-    head, made = views.header(status, view), views.artifacts(status)
+    head, made = run_views.header(status, view), run_views.artifacts(status)
+
+    def family(_: Any) -> list[Any]:
+        drawn = run_views.family(lineage(), status["id"])
+        return [gr.update(value=drawn, visible=bool(drawn))]
+
     return [
-        (living, 3, lambda: [gr.update(visible=False), gr.update(visible=True), gr.Timer(active=living)]),
-        (head, 1, lambda: [head]),
-        (can, 6, lambda: [*(gr.update(visible=shown) for shown in can), gr.update(visible=False)]),
-        *[_plot(view, names) for _, names, _ in CHARTS.values()],
-        (view.drawn, 1, lambda: [gr.update(value=views.samples(view), visible=bool(view.samples))]),
-        (view.lines, 1, lambda: [views.log(view)]),
-        (made, 1, lambda: [made]),
-        (status["info"], 1, lambda: [views.settings(status)]),
-        ("code", 2, lambda: [gr.update(open=False), ""]),  # asked for when it is opened
+        _Part(living, 3, lambda _: [gr.update(visible=False), gr.update(visible=True), gr.Timer(active=living)]),
+        _Part(views.mark(head), 1, lambda _: [head]),
+        _Part(can, 8, lambda _: [*(gr.update(visible=shown) for shown in can), gr.update(visible=False)]),
+        _Part(state, 1, family),
+        _Part(view.measured, 1, lambda _: [charts.page(view.curves())]),
+        _Part(view.drawn, 1, lambda _: [gr.update(value=run_views.samples(view), visible=bool(view.samples))]),
+        _Part(view.lines, 1, lambda had: [run_views.log(view, had or 0)]),
+        _Part(views.mark(made), 1, lambda _: [made]),
+        _Part(views.mark(status["info"]), 1, lambda _: [run_views.settings(status)]),
+        _Part("code", 2, lambda _: [gr.update(open=False), ""]),  # asked for when it is opened
     ]
-
-
-def _plot(view: views.View, names: Sequence[str]) -> Part:
-    """A chart; it is not there while there is nothing to draw."""
-
-    def make() -> list[Any]:
-        columns = views.columns(view, names)
-        return [gr.update(value=pd.DataFrame(columns), visible=bool(columns["step"]))]
-
-    return [view.series[name].taken for name in names if name in view.series], 1, make
 
 
 def _fresh(button: gr.DownloadButton) -> Path:

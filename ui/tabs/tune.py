@@ -11,7 +11,7 @@ import gradio as gr
 from backend.lab import Lab
 from backend.recipes import METHODS, Method, why_not
 from backend.recipes.params import check
-from ui import views
+from ui import tune_views, views
 from ui.forms import Form
 from ui.page import Page
 from ui.toasts import toasts
@@ -104,8 +104,8 @@ def build(lab: Lab, page: Page) -> None:
         recipe, typed, place = asked(values)
         params = check(METHODS[recipe].params, typed).model_dump()
         total = lab.look(params["dataset"], owner(request), recipe, 1)["total"]
-        steps = views.steps(params, total)
-        took = views.pace(lab.runs(owner(request), 20), params)
+        steps = tune_views.steps(params, total)
+        took = tune_views.pace(lab.runs(owner(request), 20), params)
         words, waiting = next((words, many) for name, words, many in lab.places() if name == place)
         return [_summary(recipe, params, words, total, steps), _cost(steps, took, waiting)]
 
@@ -234,7 +234,8 @@ def _facts(look: Mapping[str, Any]) -> str:
     words = " · ".join(str(word) for word in (many, look["format"]) if word)
     return (
         f'<p class="facts"><b>{views.text(words)}</b> <span class=quiet>columns: '
-        f"{views.text(', '.join(look['columns']))}</span></p>{_problem(look['problem'])}{views.preview(look['rows'])}"
+        f"{views.text(', '.join(look['columns']))}</span></p>{_problem(look['problem'])}"
+        f"{tune_views.preview(look['rows'])}"
     )
 
 

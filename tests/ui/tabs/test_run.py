@@ -13,6 +13,8 @@ import pytest
 from backend import events as ev
 from backend.jobs import Run
 from backend.lab import Lab
+from backend.store import Store
+from backend.targets.fake import Fake
 from tests.ui.drawing import ME, YOU, drawn, handler, outputs
 from tests.ui.scripted import lab as scripted
 from ui.tabs import run
@@ -58,11 +60,12 @@ def test_a_running_run_is_drawn_whole(lab: Lab) -> None:
     blocks = drawn(run.build, lab)
     page = shown(blocks, handler(blocks, "show")(one.id, ME))
     assert page["Timer"].active
-    assert visible(page) == {"run-view", "run-save", "run-cancel", "run-loss", "run-rate", "run-samples"}
+    assert visible(page) == {"run-view", "run-save", "run-cancel", "run-samples"}
     assert "step 5 of 20 · 15 s left" in page["run-header"]
-    assert list(page["run-loss"]["value"]["step"]) == [1, 2, 3, 4, 5, 1]
+    assert 'id="run-loss"' in page["run-charts"]
+    assert 'id="run-rate"' in page["run-charts"]
     assert "Four, I think" in page["run-samples"]["value"]
-    assert "half way" in page["run-log"]
+    assert page["run-log"]["lines"][-1][1:] == ["plain", "half way"]
 
 
 def test_a_tick_sends_only_what_changed(lab: Lab) -> None:
@@ -75,9 +78,12 @@ def test_a_tick_sends_only_what_changed(lab: Lab) -> None:
     target.write(one, ev.Logged(text="a word"))
     page = shown(blocks, tick(one.id, marks, ME))
     assert set(page) == {"run-log", "Textbox"}
+    assert [line[2] for line in page["run-log"]["lines"]] == ["a word"]
+    whole = handler(blocks, "on_missed")(one.id, ME)
+    assert (whole["fresh"], whole["lines"][-1][2]) == (True, "a word")
     target.write(one, ev.Measured(step=6, values={"loss": 0.4}))
     page = shown(blocks, tick(one.id, page["Textbox"], ME))
-    assert set(page) == {"run-header", "run-loss", "Textbox"}
+    assert set(page) == {"run-header", "run-charts", "Textbox"}
 
 
 def test_marks_of_another_run_or_of_none_have_everything_sent(lab: Lab) -> None:
@@ -116,7 +122,7 @@ def test_a_failed_run_says_why_and_what_to_do(lab: Lab) -> None:
     page = shown(blocks, handler(blocks, "show")(one.id, ME))
     assert "Memory ran out &lt;at&gt; step 3." in page["run-header"]
     assert "Use a smaller batch." in page["run-header"]
-    assert "line-error" in page["run-log"]
+    assert page["run-log"]["lines"][-1][1] == "error"
     assert "run-resume" in visible(page)
 
 
@@ -129,7 +135,7 @@ def test_stop_and_save_and_cancel(lab: Lab) -> None:
         assert "run-resume" in visible(page)
 
 
-@pytest.mark.parametrize("name", ["show", "on_code", "on_chat", "on_zip", "on_log"])
+@pytest.mark.parametrize("name", ["show", "on_code", "on_chat", "on_zip", "on_log", "on_missed"])
 def test_somebody_elses_run_is_not_yours_and_nothing_more(lab: Lab, name: str) -> None:
     one = start(lab)
     blocks = drawn(run.build, lab)
@@ -152,3 +158,49 @@ def test_the_code_is_made_when_it_is_asked_for(lab: Lab) -> None:
     script = handler(blocks, "on_code")(one.id, ME)
     compile(script, "script.py", "exec")
     assert "SFTTrainer" in script
+
+
+def test_a_clone_shows_where_it_comes_from(lab: Lab) -> None:
+    one = start(lab)
+    other = lab.launch("sft", {}, owner(ME), "fake", one.id)
+    blocks = drawn(run.build, lab)
+    page = shown(blocks, handler(blocks, "show")(other.id, ME))
+    assert f"cloned from {one.id}" in page["run-family"]["value"]
+    assert "run-family" in visible(page)
+    assert "run-family" in visible(shown(blocks, handler(blocks, "show")(one.id, ME)))
+
+
+class Waiting(Fake):
+    """A target in whose line everything waits."""
+
+    device = "cpu"
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store = store
+
+    def start(self, run: Run) -> None:
+        self.store.enqueue(run, self.device)
+
+    def ahead(self, run: Run) -> int | None:
+        return [name for name, _ in self.store.line(self.device)].index(run.id)
+
+
+def test_my_waiting_runs_can_be_reordered_among_themselves(lab: Lab) -> None:
+    lab.targets = {"fake": Waiting(lab.store)}
+    first, theirs, second, third = (lab.launch("sft", {}, owner(who), "fake").id for who in (ME, YOU, ME, ME))
+    blocks = drawn(run.build, lab)
+    show, move = handler(blocks, "show"), handler(blocks, "on_ahead")
+    assert {"run-behind"} == {"run-ahead", "run-behind"} & visible(shown(blocks, show(first, ME)))
+    assert {"run-ahead", "run-behind"} < visible(shown(blocks, show(second, ME)))
+    page = shown(blocks, move(third, "", ME))
+    assert "Queued: 2 runs before yours" in page["run-header"]
+    move(third, "", ME)
+    assert [name for name, _ in lab.store.line("cpu")] == [third, theirs, first, second]
+    assert not {"run-ahead", "run-behind"} & visible(shown(blocks, show(theirs, YOU)))
+    with pytest.raises(gr.Error, match="No other run of yours waits ahead"):
+        move(third, "", ME)
+    with pytest.raises(gr.Error, match="not yours"):
+        move(theirs, "", ME)
+    handler(blocks, "on_behind")(third, "", ME)
+    assert next(name for name, _ in lab.store.line("cpu")) == first
