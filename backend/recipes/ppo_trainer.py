@@ -1,0 +1,314 @@
+"""One step of PPO after another: answer, score, learn; from the start, or exactly on from a checkpoint.
+
+`Trainer` has of TRL's trainers what `training` asks of them, so that callbacks, stop and resume are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from backend.recipes import checkpoints, ppo_loss
+from backend.recipes.ppo_policy import Answer, Policy
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import Tensor
+
+    from backend.recipes.ppo import PpoParams
+    from backend.recipes.rewards import Scorer, Text
+
+
+_KEPT = 2  # checkpoints
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as token `ids`, as the data have it (`text`), and the answer that they hold for it, '' for none."""
+
+    ids: list[int]
+    text: Text
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Answers to a step's prompts with all that is needed to learn from them: tensors of rows × tokens."""
+
+    answers: list[Answer]
+    mask: Tensor
+    logprobs: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
+    figures: dict[str, float]
+
+
+class Trainer:
+    """Learns `policy` on `prompts` towards what `score` says; measures on those that are `held`."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        score: Scorer,
+        prompts: Sequence[Prompt],
+        held: Sequence[Prompt],
+        params: PpoParams,
+        accelerator: Accelerator,
+        folder: Path,
+    ) -> None:
+        import torch
+        from transformers import TrainerControl, TrainerState, get_scheduler
+
+        self.policy = policy
+        self.score = score
+        self.model, self.processing_class = policy.model, policy.tokenizer
+        self.train_dataset, self.eval_dataset = prompts, held or None
+        self.params = params
+        self.accelerator = accelerator
+        self.folder = folder
+        self.callbacks: list[Any] = []
+        self.rows = params.per_device_train_batch_size * params.gradient_accumulation_steps
+        total = params.max_steps or max(1, math.ceil(params.num_train_epochs * len(prompts) / self.rows))
+        self.control = TrainerControl()
+        self.state = TrainerState(max_steps=total, num_train_epochs=math.ceil(params.num_train_epochs))
+        self.kl_coef = params.kl_coef
+        self.tokens = 0
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": list(policy.trained().values()), "lr": params.learning_rate},
+                {"params": list(policy.head.parameters()), "lr": params.learning_rate * params.value_lr_scale},
+            ],
+            weight_decay=params.weight_decay,
+            eps=1e-5,  # as in arXiv 2403.17031
+        )
+        self.optimizer = accelerator.prepare_optimizer(optimizer)
+        warmup = params.warmup_steps if params.warmup_steps >= 1 else params.warmup_steps * total
+        self.schedule = get_scheduler(params.lr_scheduler_type, optimizer, math.ceil(warmup), total)
+
+    def add_callback(self, callback: Any) -> None:
+        """Tell `callback` what happens."""
+        self.callbacks.append(callback)
+
+    def remove_callback(self, kind: Any) -> None:
+        """It has none but those that were added."""
+
+    def train(self, resume_from_checkpoint: str | None = None) -> SimpleNamespace:
+        """All steps, to the last or to a callback's stop."""
+        state, control, begun = self.state, self.control, time.perf_counter()
+        if resume_from_checkpoint:
+            self.load(Path(resume_from_checkpoint))
+            state = self.state
+        self._tell("on_train_begin")
+        while state.global_step < state.max_steps and not control.should_training_stop:
+            self._tell("on_step_begin")
+            values = self.step(state.global_step)
+            state.global_step += 1
+            state.epoch = state.global_step * self.rows / len(self.train_dataset)
+            self._tell("on_step_end")
+            if control.should_log or state.global_step % self.params.logging_steps == 0:
+                self._log(values)
+            if control.should_evaluate and self.eval_dataset:
+                self._log(self.measure(self.eval_dataset))
+            if control.should_save:
+                self.save(self.folder / f"checkpoint-{state.global_step}")
+                self._tell("on_save", model=self.model)
+                for old in sorted(self.folder.glob("checkpoint-*"), key=checkpoints.step)[:-_KEPT]:
+                    shutil.rmtree(old)
+        return SimpleNamespace(metrics={"train_runtime": time.perf_counter() - begun})
+
+    def _tell(self, what: str, **more: Any) -> None:
+        args = SimpleNamespace(output_dir=str(self.folder), learning_rate=self.params.learning_rate)
+        for callback in self.callbacks:
+            getattr(callback, what)(args, self.state, self.control, **more)
+
+    def _log(self, values: dict[str, float]) -> None:
+        self.state.log_history.append({**values, "step": self.state.global_step})
+        self._tell("on_log", logs=values)
+
+    # -- a step -------------------------------------------------------------------------------------------------
+
+    def step(self, number: int) -> dict[str, float]:
+        """Step `number`, counted from 0: what it measured."""
+        rollout = self.roll(self.drawn(number))
+        learned = self.learn(rollout)
+        if self.params.kl_target:
+            horizon = self.params.kl_horizon
+            self.kl_coef = ppo_loss.adapted(
+                self.kl_coef, rollout.figures["kl"], self.params.kl_target, self.rows, horizon
+            )
+        rate = self.schedule.get_last_lr()[0]
+        self.schedule.step()
+        return learned | rollout.figures | {"learning_rate": rate, "num_tokens": float(self.tokens)}
+
+    def drawn(self, number: int) -> list[Prompt]:
+        """The prompts of step `number`: each epoch has all of them, in an order of its own that the seed gives."""
+        import torch
+
+        found = []
+        for place in range(number * self.rows, (number + 1) * self.rows):
+            epoch, nth = divmod(place, len(self.train_dataset))
+            order = torch.randperm(
+                len(self.train_dataset), generator=torch.Generator().manual_seed(self.params.seed + epoch)
+            )
+            found.append(self.train_dataset[int(order[nth])])
+        return sorted(found, key=lambda prompt: len(prompt.ids))  # alike in length side by side: little padding
+
+    def roll(self, prompts: Sequence[Prompt]) -> Rollout:
+        """Answer `prompts`, ask what the answers are worth, and lay it out over their tokens."""
+        import torch
+
+        params, policy = self.params, self.policy
+        answers = policy.answers([prompt.ids for prompt in prompts], params.max_completion_length)
+        scores = torch.tensor(self.scores(prompts, answers), device=policy.model.device)
+        missing = torch.tensor([not one.ended for one in answers], device=policy.model.device)
+        with torch.no_grad(), self.accelerator.autocast():
+            parts = [policy.read(part, entropy=True) for part in self._micro(answers)]
+            bases = [policy.read(part, base=True) for part in self._micro(answers)]
+        mask = _stacked([part.mask for part in parts])
+        logprobs, base = (_stacked([part.logprobs for part in some]) for some in (parts, bases))
+        values = _stacked([part.values for part in parts])
+        entropy = _stacked([part.entropy for part in parts if part.entropy is not None])
+        rewards = ppo_loss.token_rewards(
+            scores - params.missing_eos_penalty * missing, logprobs, base, mask, self.kl_coef
+        )
+        advantages, returns = ppo_loss.advantages_and_returns(rewards, values, mask, params.gamma, params.lam)
+        self.tokens += int(mask.sum())
+        kl = ((logprobs - base) * mask).sum(1).mean()
+        figures = {
+            "score": scores.mean(),
+            "score_std": scores.std(unbiased=False),
+            "reward": rewards.sum(1).mean(),
+            "kl": kl,
+            "kl_coef": self.kl_coef,
+            "entropy": ppo_loss.masked_mean(entropy, mask),
+            "explained_variance": ppo_loss.explained_variance(values, returns, mask),
+            "completion_length": mask.sum(1).float().mean(),
+            "ended": 1 - missing.float().mean(),
+        }
+        return Rollout(
+            answers, mask, logprobs, values, ppo_loss.whiten(advantages, mask), returns,
+            {name: float(value) for name, value in figures.items()},
+        )  # fmt: skip
+
+    def scores(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[float]:
+        """What the reward says of the answers as text."""
+        said = self.policy.tokenizer.batch_decode([one.said for one in answers], skip_special_tokens=True)
+        return self.score([prompt.text for prompt in prompts], said, [prompt.reference for prompt in prompts])
+
+    def measure(self, prompts: Sequence[Prompt]) -> dict[str, float]:
+        """What greedy answers to held-out `prompts` are worth and how long they are, on average."""
+        answers = self.policy.answers(
+            [prompt.ids for prompt in prompts], self.params.max_completion_length, greedy=True
+        )
+        scores = self.scores(prompts, answers)
+        return {
+            "eval_score": sum(scores) / len(scores),
+            "eval_length": sum(len(one.said) for one in answers) / len(answers),
+        }
+
+    def learn(self, rollout: Rollout) -> dict[str, float]:
+        """Some epochs over the answers, in minibatches of a new order each: an optimizer step for every minibatch."""
+        import torch
+
+        size = -(-len(rollout.answers) // self.params.num_mini_batches)
+        seen: list[dict[str, float]] = []
+        for _ in range(self.params.num_ppo_epochs):
+            order = torch.randperm(len(rollout.answers)).tolist()
+            for start in range(0, len(order), size):
+                rows = sorted(order[start : start + size], key=lambda i: len(rollout.answers[i].said))
+                seen.append(self._update(rollout, rows))
+        return {name: sum(one[name] for one in seen) / len(seen) for name in seen[0]}
+
+    def _update(self, rollout: Rollout, rows: Sequence[int]) -> dict[str, float]:
+        """One optimizer step on `rows`, a few at a time; each token counts alike."""
+        import torch
+
+        params, policy = self.params, self.policy
+        tokens = rollout.mask[list(rows)].sum()
+        sums: dict[str, Tensor] = {}
+        for start in range(0, len(rows), params.per_device_train_batch_size):
+            part = list(rows[start : start + params.per_device_train_batch_size])
+            with self.accelerator.autocast():
+                now = policy.read([rollout.answers[i] for i in part])
+            mask, width = now.mask, now.mask.shape[1]
+            old, old_values, advantages, returns = (
+                held[part, :width] for held in (rollout.logprobs, rollout.values, rollout.advantages, rollout.returns)
+            )
+            policy_part, clipped = ppo_loss.policy_loss(now.logprobs, old, advantages, params.cliprange)
+            value_part, value_clipped = ppo_loss.value_loss(now.values, old_values, returns, params.cliprange_value)
+            loss = ((policy_part + params.vf_coef * value_part) * mask).sum() / tokens
+            self.accelerator.backward(loss)
+            with torch.no_grad():
+                figures = {
+                    "loss": policy_part + params.vf_coef * value_part,
+                    "policy_loss": policy_part,
+                    "value_loss": value_part,
+                    "clip_fraction": clipped.float(),
+                    "value_clip_fraction": value_clipped.float(),
+                    "step_kl": 0.5 * (now.logprobs - old) ** 2,  # from the policy that answered
+                }
+                for name, value in figures.items():
+                    sums[name] = sums.get(name, torch.zeros_like(loss)) + (value * mask).sum() / tokens
+        length = self.accelerator.clip_grad_norm_(policy.parameters(), params.max_grad_norm or float("inf"))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return {name: float(value) for name, value in sums.items()} | {"grad_norm": float(length)}
+
+    def _micro(self, answers: Sequence[Answer]) -> list[Sequence[Answer]]:
+        size = self.params.per_device_train_batch_size
+        return [answers[start : start + size] for start in range(0, len(answers), size)]
+
+    # -- where it stands ----------------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """Write weights, optimizer, schedule, random states and the penalty to `folder`."""
+        import torch
+
+        shutil.rmtree(folder, ignore_errors=True)
+        self.policy.save(folder)
+        self.state.save_to_json(str(folder / "trainer_state.json"))
+        scaler = self.accelerator.scaler
+        held: dict[str, Any] = {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "scaler": scaler.state_dict() if scaler is not None else {},
+        }
+        torch.save(held, folder / "optimizer.pt")
+        (folder / "loop.json").write_text(json.dumps({"kl_coef": self.kl_coef, "tokens": self.tokens}))
+
+    def load(self, folder: Path) -> None:
+        """Go on from what `save` wrote."""
+        import torch
+        from transformers import TrainerState
+
+        self.policy.load(folder)
+        self.state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
+        held = torch.load(folder / "optimizer.pt", weights_only=True)
+        self.optimizer.load_state_dict(held["optimizer"])
+        self.schedule.load_state_dict(held["schedule"])
+        torch.set_rng_state(held["random"])
+        if held["random_cuda"]:
+            torch.cuda.set_rng_state_all(held["random_cuda"])
+        if held["scaler"] and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(held["scaler"])
+        numbers = json.loads((folder / "loop.json").read_text())
+        self.kl_coef, self.tokens = float(numbers["kl_coef"]), int(numbers["tokens"])
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Rows of parts with different widths, 0 (or false) where one is narrower."""
+    import torch
+    from torch.nn import functional
+
+    width = max(part.shape[1] for part in parts)
+    return torch.cat([functional.pad(part, (0, width - part.shape[1])) for part in parts])
