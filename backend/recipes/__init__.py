@@ -114,6 +114,12 @@ METHODS: dict[str, Method] = {
         "Tries several answers to each prompt, each measured against the mean of the others.",
         _REWARDED,
     ),
+    "ppo": Method(
+        "backend.recipes.ppo",
+        "Proximal policy optimisation",
+        "Answers prompts and learns from what a reward says of the answers, never far from the base.",
+        _REWARDED,
+    ),
     "orpo": Method(
         "backend.recipes.orpo",
         "Odds ratio preference optimisation (experimental)",

@@ -44,9 +44,9 @@ Params = GrpoParams
 
 def preflight(params: GrpoParams) -> None:
     """See `limits.check`. Raises what `rewards.check` raises, too."""
-    rewards.check(params.reward)
     limits.answers(params, params.num_generations)
     limits.check(params, WANTS, reference=params.beta > 0)
+    rewards.fits(params.reward, params, WANTS)
 
 
 def run(params: GrpoParams, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Proximal policy optimisation: answers, has a reward judge them, and learns to be rewarded. Runs alone:
 
-    mkdir -p /tmp/first && echo '{"reward": "exact", "max_steps": 20}' > /tmp/first/params.json
+    mkdir -p /tmp/first && echo '{"reward": "overlap", "max_steps": 20}' > /tmp/first/params.json
     python -m backend.recipes.ppo /tmp/first/params.json
 
 Each step draws answers to some prompts, scores them by a named reward or a reward model (see `rewards`), takes off what
@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from backend.errors import BadInput
 from backend.recipes import data, limits, process, rewards, training
-from backend.recipes.params import TrainParams
+from backend.recipes.params import DATASET, Rates, TrainParams
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,12 +32,14 @@ WANTS: tuple[data.Kind, ...] = ("prompt-only",)
 class PpoParams(TrainParams):
     """What all recipes take, and PPO's own by the names that TRL gave them."""
 
-    learning_rate: float = Field(1e-4, gt=0, le=10, title="Learning rate", description="The highest of the schedule")
+    rates: ClassVar[Rates] = Rates(full=3e-6, lora=1e-4, ia3=1e-3, prompts=1e-2)
+
+    dataset: str = Field(DATASET, title="Dataset", description="A sample, an upload, a file or a Hub id")
     gradient_accumulation_steps: int = Field(
         4, ge=1, le=4096, title="Gradient accumulation", description="Batches of answers in a step"
     )
     reward: str = Field(
-        "exact", title="Reward", description="A name such as exact or length:20, or run/ID of a reward run"
+        "overlap", title="Reward", description="A name such as exact or length:20, or run/ID of a reward run"
     )
     max_completion_length: int = Field(
         32, ge=1, le=8192, title="Length of an answer", description="Tokens; longer answers are cut off"
@@ -68,12 +70,6 @@ Params = PpoParams
 
 def preflight(params: PpoParams) -> None:
     """See `limits.check`. Raises what `rewards.check` raises, too."""
-    rewards.check(params.reward)
-    _fits(params)
-    limits.check(params, WANTS, reference=True)
-
-
-def _fits(params: PpoParams) -> None:
     rows = params.per_device_train_batch_size * params.gradient_accumulation_steps
     if params.num_mini_batches > rows:
         raise BadInput(
@@ -85,11 +81,8 @@ def _fits(params: PpoParams) -> None:
             f"{params.max_length}.",
             "Use a larger max_length.",
         )
-
-
-def look(dataset: str, limit: int = 20, **more: Any) -> dict[str, Any]:
-    """See `Method.look`."""
-    return data.look(dataset, WANTS, limit, **more)
+    limits.check(params, WANTS, reference=True)
+    rewards.fits(params.reward, params, WANTS)
 
 
 def run(params: PpoParams, folder: Path) -> None:

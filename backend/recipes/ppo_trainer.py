@@ -81,10 +81,11 @@ class Trainer:
         self.state = TrainerState(max_steps=total, num_train_epochs=math.ceil(params.num_train_epochs))
         self.kl_coef = params.kl_coef
         self.tokens = 0
+        rate = params.learning_rate or params.rates.of(params.adapter)
         optimizer = torch.optim.AdamW(
             [
-                {"params": list(policy.trained().values()), "lr": params.learning_rate},
-                {"params": list(policy.head.parameters()), "lr": params.learning_rate * params.value_lr_scale},
+                {"params": list(policy.trained().values()), "lr": rate},
+                {"params": list(policy.head.parameters()), "lr": rate * params.value_lr_scale},
             ],
             weight_decay=params.weight_decay,
             eps=1e-5,  # as in arXiv 2403.17031
@@ -125,7 +126,7 @@ class Trainer:
         return SimpleNamespace(metrics={"train_runtime": time.perf_counter() - begun})
 
     def _tell(self, what: str, **more: Any) -> None:
-        args = SimpleNamespace(output_dir=str(self.folder), learning_rate=self.params.learning_rate)
+        args = SimpleNamespace(output_dir=str(self.folder), learning_rate=self.params.learning_rate or 0.0)
         for callback in self.callbacks:
             getattr(callback, what)(args, self.state, self.control, **more)
 

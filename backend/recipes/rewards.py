@@ -12,14 +12,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from backend.errors import BadInput, NotFound
-from backend.recipes.loading import hub_errors
-from backend.starter import locate
-
-if TYPE_CHECKING:
-    from backend.recipes.device import Device
+from backend.recipes import data, device, loading
+from backend.recipes.params import TrainParams
 
 Text = str | Sequence[dict[str, str]]  # plain, or messages
 Scorer = Callable[[Sequence[Text], Sequence[Text], Sequence[str]], list[float]]
@@ -140,11 +137,17 @@ def check(reward: str, references: bool = True) -> None:
         )
 
 
-def scorer(reward: str, device: Device | None = None) -> Scorer:
+def fits(reward: str, params: TrainParams, wants: Sequence[data.Kind]) -> None:
+    """That `reward` can be asked about the data of `params`, read as `wants`. Raises as `check`, and what data do."""
+    shape = data.check(params, wants)
+    check(reward, references=shape is None or "reference" in shape.columns)
+
+
+def scorer(reward: str, machine: device.Device | None = None) -> Scorer:
     """What `reward` says of answers: a score for each. A model is loaded here. Raises as `check`."""
     check(reward)
     if is_place(reward):
-        return RewardModel(reward, device)
+        return RewardModel(reward, machine)
     found, value = _named(reward)
 
     def score(prompts: Sequence[Text], completions: Sequence[Text], references: Sequence[str]) -> list[float]:
@@ -176,27 +179,22 @@ class RewardModel:
     end-of-text token. Raises NotFound, BadInput, Gated, HubError.
     """
 
-    def __init__(self, folder: str, device: Device | None = None) -> None:
-        import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    def __init__(self, folder: str, machine: device.Device | None = None) -> None:
+        from transformers import AutoTokenizer
 
         place = _reward_folder(folder)
         entries = _json(place / "adapter_config.json")
-        base = locate(str(entries["base_model_name_or_path"])) if entries else str(place)
-        dtype = torch.bfloat16 if device is not None and device.precision == "bf16" else torch.float32
-        with hub_errors(base):
-            self.tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-            model = AutoModelForSequenceClassification.from_pretrained(
-                base, num_labels=1, dtype=dtype, use_safetensors=True, trust_remote_code=False
-            )
+        chosen = machine or device.choose(device.Machine())
+        self.tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
+        model = loading.model(str(entries.get("base_model_name_or_path") or place), chosen, scores=True)
         model.config.pad_token_id = self.tokenizer.pad_token_id
         if entries:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, str(place))
-        self.model = model.eval().to(device.device if device is not None else "cpu")
+        self.model = model.eval().to(chosen.device)
 
     def __call__(self, prompts: Sequence[Text], completions: Sequence[Text], references: Sequence[str]) -> list[float]:
         """The model's output for each, `references` unread."""

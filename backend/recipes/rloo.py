@@ -41,9 +41,9 @@ Params = RlooParams
 
 def preflight(params: RlooParams) -> None:
     """See `limits.check`. Raises what `rewards.check` raises, too."""
-    rewards.check(params.reward)
     limits.answers(params, params.num_generations)
     limits.check(params, WANTS, reference=params.beta > 0)
+    rewards.fits(params.reward, params, WANTS)
 
 
 def run(params: RlooParams, folder: Path) -> None:
