@@ -1,7 +1,7 @@
 """The window on models and datasets: embedded, on disk, in the cache, on the Hub.
 
 Names a visitor may give:  a Hub id `owner/name` · `models/NAME` (a folder below the data folder) · `run/ID` (what
-that run of theirs made) · `upload/ID/NAME` · `sample/NAME` · and, on a server that only its owner reaches, a path.
+that run of theirs made, adapter or dataset) · `upload/ID/NAME` · `sample/NAME` · and, on a server that only its owner reaches, a path.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from backend.starter import MODEL_ID, SAMPLES
 from backend.store import Store
 
 _HUB_ID = re.compile(r"[\w.\-]{1,96}(/[\w.\-]{1,96})?")
+DATASETS = ("rows.parquet", "rows.jsonl")  # what a run that makes a dataset writes into its folder
 _QUIET = 60.0  # seconds that we believe what we last saw of the Hub: that it answers, or that it doesn't
 _PATIENCE = 4.0  # seconds for its first word
 
@@ -124,15 +125,30 @@ class Catalog:
     # -- datasets -----------------------------------------------------------------------------------------------
 
     def datasets(self, owner: str) -> list[Entry]:
-        """Samples and the owner's uploads."""
-        samples = [Entry(name, "sample") for name in SAMPLES]
-        return samples + [Entry(name, "upload") for name in self.store.uploads(owner)]
+        """Samples, the owner's uploads, and what their runs made; on a server of one's own also the cache."""
+        found = [Entry(name, "sample") for name in SAMPLES]
+        found += [Entry(name, "upload") for name in self.store.uploads(owner)]
+        for run in self.store.runs(owner, limit=200):
+            if any((run.folder / name).exists() for name in DATASETS):
+                found.append(Entry(f"run/{run.id}", "run", f"{run.job.recipe} on {run.job.params.get('dataset', '')}"))
+        if not self.settings.public:
+            found += [Entry(name, "cache") for name in self._cached_datasets()]
+        return found
+
+    def _cached_datasets(self) -> list[str]:
+        """In the Hugging Face cache, by name."""
+        from huggingface_hub import constants
+
+        folders = Path(constants.HF_HUB_CACHE).glob("datasets--*/snapshots/*/*")
+        return sorted({"/".join(path.parents[2].name.split("--")[1:]) for path in folders})
 
     def dataset(self, name: str, owner: str) -> str:
         """What a process loads for `name`: a sample id, a file, or a Hub id."""
         name = name.strip()
         if name.startswith("upload/"):
             return str(self.store.uploaded(name, owner))
+        if run := self._run(name, owner):
+            return str(self._made(run))
         if name.startswith("sample/"):
             if name not in SAMPLES:
                 raise NotFound(
@@ -146,14 +162,18 @@ class Catalog:
                     f"There is no file {name[:120]!r}.", "Check the path or upload the file.", "data.unknown"
                 )
             return str(path)
+        self.hub_id(name)
+        self._on_hub(name, "dataset")
+        return name
+
+    def hub_id(self, name: str) -> None:
+        """Raises BadInput for what can't be the name of a dataset on the Hub."""
         if not _HUB_ID.fullmatch(name):
             raise BadInput(
                 f"The dataset {name[:80]!r} is neither a sample, an upload nor a Hub id.",
                 "Choose one from the list, upload a file, or write owner/name.",
                 "data.invalid",
             )
-        self._on_hub(name, "dataset")
-        return name
 
     # -- below --------------------------------------------------------------------------------------------------
 
@@ -164,6 +184,13 @@ class Catalog:
         if run.job.owner != owner:
             raise NotFound(f"There is no run {run.id!r} of yours.", "Open it from the Runs list.", "run.unknown")
         return run
+
+    def _made(self, run: Run) -> Path:
+        """The dataset that a run made."""
+        for name in DATASETS:
+            if (file := run.folder / name).exists():
+                return file
+        raise NotFound(f"Run {run.id} has made no dataset yet.", "Wait until it has its first rows.", "data.unknown")
 
     def _own_path(self, name: str) -> Path:
         if self.settings.public:
@@ -214,7 +241,7 @@ class Catalog:
 
     def _search(self, query: str) -> list[Entry]:
         try:
-            found = self._ask_hub("search").list_models(
+            found = self.ask_hub("search").list_models(
                 search=query, filter="text-generation", sort="downloads", limit=20
             )
             with hub_errors(query):
@@ -223,7 +250,7 @@ class Catalog:
             self._hub_silent_until = time.monotonic() + _QUIET
             return []
 
-    def _ask_hub(self, name: str) -> Any:
+    def ask_hub(self, name: str) -> Any:
         """The Hub's client, once the Hub has said a word: without a network the client tries for half a minute."""
         import httpx2
         from huggingface_hub import HfApi, constants, get_session
@@ -252,7 +279,7 @@ class Catalog:
         probe = {"model": "config.json", "adapter": "adapter_config.json", "dataset": "README.md"}[kind]
         if isinstance(try_to_load_from_cache(name, probe, constants.HF_HUB_CACHE, repo_type=repo_type), str):
             return
-        api = self._ask_hub(name)
+        api = self.ask_hub(name)
         try:
             with hub_errors(name):
                 api.repo_info(name, repo_type=repo_type, timeout=6)

@@ -26,6 +26,7 @@ from backend.tables.table import ROW, Column, Table, quoted
 
 LIMITS = child.Limits(seconds=3600, memory=3 << 30, file=8 << 30, nice=5, hint="Choose fewer columns.")
 MOST = 10_000  # hits that can be paged through
+HITS = 2_000  # those that can be filtered or sorted further
 WRITER = 64 << 20  # bytes held before they are written
 # Scripts written without spaces between words, which the index would take for one word each.
 _RUN_ON = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -68,6 +69,17 @@ def search(
         "partial": table.partial,
         "by": by,
     }
+
+
+def hits(table: Table, query: str, columns: Sequence[str] | None = None) -> tuple[list[int], int, str]:
+    """Row numbers of the first matches, how many there are in all, and how they were found."""
+    small = [min(table.columns, key=lambda column: column.kind in ("text", "chat", "nested", "image", "audio")).name]
+    numbers: list[int] = []
+    while True:
+        page = search(table, query, columns, len(numbers), pages.LENGTH, small)
+        numbers += page["numbers"]
+        if len(page["numbers"]) < pages.LENGTH or len(numbers) >= HITS:
+            return numbers, page["total"], page["by"]
 
 
 def searched(table: Table, columns: Sequence[str] | None = None) -> tuple[Column, ...]:

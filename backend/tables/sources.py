@@ -10,21 +10,18 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from backend.errors import BadData, BadInput, NotFound
 from backend.starter import SAMPLES
 from backend.store import room, write
 from backend.tables import child, hub
-from backend.tables.table import Column, Database, Table, described
+from backend.tables.table import Column, Database, Table, over
 
 CONVERT = child.Limits(seconds=1800, memory=4 << 30, file=16 << 30, nice=5, hint="Split the file into smaller ones.")
 UPLOAD = 4 << 30  # bytes of a file that is taken in
+KEPT = 30 << 30  # bytes of converted files, indexes and parts of Hub datasets that are kept
 REMOTE, FRESH = 8, 300.0  # Hub tables kept open, and for how many seconds
 
 
@@ -61,11 +58,45 @@ class Tables:
         key = (place, config, split, revision, token)
         at, table = self._remote.get(key, (0.0, None))
         if table is None or time.monotonic() - at > FRESH:
-            table = hub.open_split(self, place, config, split, revision, token, say)
+            table = self._on_hub(place, config, split, revision, token, say, stop)
             self._remote[key] = (time.monotonic(), table)
             while len(self._remote) > REMOTE:
                 self._remote.popitem(last=False)
         return table
+
+    def _on_hub(
+        self,
+        name: str,
+        config: str,
+        split: str,
+        revision: str,
+        token: str | None,
+        say: child.Say,
+        stop: threading.Event | None,
+    ) -> Table:
+        found = hub.listing(name, revision, token)
+        if not found.raw:
+            return hub.open_split(self.folder, name, config, split, found, token, say)
+        config, split = found.pick(name, config, split)
+        folder = self.folder / f"{hub.key(name, config, split, found.commit)}-files"
+        path, partial = hub.fetch(folder, name, found.files[config, split], token, say)
+        table = self._local(path, name, False, say, stop)
+        return replace(table, partial=partial, load=hub.loading(name, config, split, found.commit))
+
+    def cached(self, name: str, config: str = "", split: str = "", revision: str = "") -> Table | None:
+        """A Hub dataset as this machine's Hugging Face cache holds it; None when it holds nothing of it."""
+        if (there := hub.cached(name, revision)) is None:
+            return None
+        folder, found = there
+        config, split = found.pick(name, config, split)
+        files = [folder / path for path in found.files[config, split]]
+        kept = self.folder / hub.key(name, config, split, f"cached {found.commit}")
+        load, told = hub.loading(name, config, split, found.commit), ("Read from this machine's cache.",)
+        if found.raw or len(files) == 1:
+            partial = f"the first of {len(files)} files" if len(files) > 1 else ""
+            table = self._local(files[0], files[0].name, not found.raw, child.silent, None)
+            return replace(table, name=name, load=load, partial=partial, notes=(*table.notes, *told))
+        return over(name, files, kept, self.database, load=load, notes=told)
 
     def _local(self, path: Path, name: str, in_place: bool, say: child.Say, stop: threading.Event | None) -> Table:
         if not path.exists():
@@ -74,10 +105,11 @@ class Tables:
         with self._locks[folder.name]:
             if not (folder / "source.json").exists():
                 self._convert(path, folder, in_place, say, stop)
+        os.utime(folder)  # it is in use
         told = json.loads((folder / "source.json").read_text())
         file = folder / told["file"]  # an absolute one stays as it is
         if "columns" not in told:
-            made = self.table(name, [file], folder)
+            made = over(name, [file], folder, self.database)
             told |= {"rows": made.rows, "columns": [asdict(column) for column in made.columns]}
             write(folder / "source.json", told)
         columns = tuple(Column(c["name"], c["type"], c["kind"], tuple(c["names"])) for c in told["columns"])
@@ -98,26 +130,39 @@ class Tables:
             told = child.run("backend.tables.convert", request, CONVERT, say, stop)
             if Path(told["file"]).is_relative_to(new):
                 told["file"] = "data.parquet"
-            (Path(new) / "source.json").write_text(json.dumps(told))
+            (Path(new) / "source.json").write_text(json.dumps(told | {"source": str(path)}))
             for left in Path(new).iterdir():
                 if left.name not in ("data.parquet", "source.json"):
                     left.unlink()
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(new, folder, copy_function=os.link)
 
-    def table(self, name: str, files: list[Path], folder: Path, **more: Any) -> Table:
-        """A Table over Parquet files on this machine."""
-        try:
-            counts = tuple(pq.ParquetFile(file).metadata.num_rows for file in files)
-        except (pa.ArrowException, OSError) as error:
-            raise BadData(f"{name!r} can't be read as Parquet.", "Upload it again.") from error
-        metadata = pq.read_schema(files[0]).metadata
-        paths = tuple(map(str, files))
-        return Table(name, paths, counts, described(self.database, paths[0], metadata), folder, self.database, **more)
-
     def nearby(self, table: Table, say: child.Say = child.silent) -> Table:
         """The table itself when it is here; of a remote one a first part brought here, which says that it is one."""
-        return hub.near(self, table, say) if table.remote else table
+        if not table.remote:
+            return table
+        files, partial = hub.near(table, say)
+        return over(table.name, files, table.folder, self.database, partial=partial, load=table.load)
+
+    def sweep(self) -> None:
+        """Let go of what was worked out about files that are gone, then of what was not used for longest."""
+        sizes: list[tuple[float, int, Path]] = []
+        for folder in self.folder.glob("*"):
+            if not folder.is_dir() or folder.name.startswith(("new-", "shape-")):
+                continue
+            told = folder / "source.json"
+            source = json.loads(told.read_text()).get("source", "") if told.exists() else ""
+            if source and not Path(source).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                continue
+            files = [file.stat() for file in folder.rglob("*") if file.is_file()]
+            sizes.append((folder.stat().st_mtime, sum(file.st_size for file in files), folder))
+        left = sum(size for _, size, _ in sizes) - KEPT
+        for _, size, folder in sorted(sizes):
+            if left <= 0:
+                break
+            shutil.rmtree(folder, ignore_errors=True)
+            left -= size
 
     def close(self) -> None:
         self.database.close()

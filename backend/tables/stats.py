@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backend.errors import BadInput
 from backend.tables.cells import safe
 from backend.tables.filters import Filter, where
-from backend.tables.table import ROW, Column, Table, quoted
+from backend.tables.table import Column, Table, quoted
 
 # rows looked at unless the whole is asked for; text takes longer to read
 PART, TEXT_PART, REMOTE_PART = 1_000_000, 250_000, 20_000
@@ -22,9 +21,6 @@ BARS = 20
 TOP = 10
 FEW = 30  # so many different numbers are shown one by one
 MANY = 0.5  # above this share of different texts the commonest ones say nothing
-TOKENIZED = 2_000
-
-Lengths = Callable[[list[str]], list[int]]
 
 
 @dataclass(frozen=True)
@@ -55,48 +51,11 @@ def column(table: Table, name: str, filters: Sequence[Filter] = (), whole: bool 
     return answer | _sizes(table, picked, part)
 
 
-def tokens(table: Table, name: str, lengths: Lengths, first: int = TOKENIZED) -> dict[str, Any]:
-    """{rows, histogram, min, max, mean, p95, partial} of the tokens in each of the first rows.
-
-    `lengths` gives the number of tokens of each text. Chats count the content of their messages.
-    """
-    picked = table.column(name)
-    if picked.kind not in ("text", "chat", "nested"):
-        raise BadInput(f"{name!r} holds {picked.type[:60]}; tokens are counted in text.", "Choose a column with text.")
-    text = quoted(name)
-    if picked.kind == "chat":
-        text = f"array_to_string(list_transform({text}, lambda x: x.content), chr(10))"
-    elif picked.kind == "nested":
-        text = f"CAST(to_json({text}) AS VARCHAR)"
-    source, rows = table.part(first)
-    texts = [row[0] for row in table.database.ask(f"SELECT left({text}, 1000000) FROM {source} ORDER BY {ROW}")]
-    counts = sorted(lengths([text for text in texts if text is not None]))
-    if not counts:
-        return {"rows": rows, "nulls": len(texts), "histogram": [], "partial": _said(table, rows)}
-    step = max(1, math.ceil((counts[-1] + 1 - counts[0]) / BARS))
-    bars: dict[int, int] = {}
-    for count in counts:
-        bars[(count - counts[0]) // step] = bars.get((count - counts[0]) // step, 0) + 1
-    return {
-        "rows": rows,
-        "nulls": len(texts) - len(counts),
-        "min": counts[0],
-        "max": counts[-1],
-        "mean": sum(counts) / len(counts),
-        "p95": counts[min(len(counts) - 1, int(len(counts) * 0.95))],
-        "histogram": [
-            {"from": counts[0] + i * step, "to": counts[0] + (i + 1) * step, "count": bars.get(i, 0)}
-            for i in range(max(bars) + 1)
-        ],
-        "partial": _said(table, rows),
-    }
-
-
 def _part(table: Table, picked: Column, filters: Sequence[Filter], whole: bool) -> Part:
     usual = PART if picked.kind in ("number", "boolean", "time", "label") else TEXT_PART
     first = None if whole else REMOTE_PART if table.remote else usual
     source, rows = table.part(first)
-    says = _said(table, rows)
+    says = said(table, rows)
     condition = where(filters, table)
     if condition:
         source = f"(SELECT * FROM {source} WHERE {condition})"
@@ -104,7 +63,7 @@ def _part(table: Table, picked: Column, filters: Sequence[Filter], whole: bool) 
     return Part(source, rows, says)
 
 
-def _said(table: Table, rows: int) -> str:
+def said(table: Table, rows: int) -> str:
     return f"the first {rows:,} of {table.rows:,} rows" if rows < table.rows else table.partial
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from backend.errors import BadInput, LabError, NoRoom, NotFound
+from backend.errors import BadData, BadInput, LabError, NoRoom, NotFound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -215,6 +217,17 @@ def described(database: Database, file: str, metadata: dict[bytes, bytes] | None
         how, names = kind(type_, features.get(name))
         found.append(Column(name, type_, how, names))
     return tuple(found)
+
+
+def over(name: str, files: Sequence[Path], folder: Path, database: Database, **more: Any) -> Table:
+    """A Table over Parquet files on this machine. Raises BadData."""
+    try:
+        counts = tuple(pq.ParquetFile(file).metadata.num_rows for file in files)
+        metadata = pq.read_schema(files[0]).metadata
+    except (pa.ArrowException, OSError) as error:
+        raise BadData(f"{name!r} can't be read as Parquet.", "Upload it again.") from error
+    paths = tuple(map(str, files))
+    return Table(name, paths, counts, described(database, paths[0], metadata), folder, database, **more)
 
 
 def features_of(metadata: dict[bytes, bytes] | None) -> dict[str, Any]:
