@@ -1,7 +1,8 @@
 """The window on models and datasets: embedded, on disk, in the cache, on the Hub.
 
 Names a visitor may give:  a Hub id `owner/name` · `models/NAME` (a folder below the data folder) · `run/ID` (what
-that run of theirs made, adapter or dataset) · `upload/ID/NAME` · `sample/NAME` · and, on a server that only its owner reaches, a path.
+that run of theirs made, adapter or dataset) · `upload/ID/NAME` · `sample/NAME` · and, on a server that only its
+owner reaches, a path.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The named endpoints: the same door as the tabs, for programs. Names, inputs and outputs are promises."""
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from backend.engines.text import ChatParams
 from backend.errors import BadInput
 from backend.lab import Lab
 from ui.answers import question, together
+from ui.data import endpoints
 from ui.toasts import as_json, toasts
 from ui.visitor import owner
 
@@ -134,61 +135,8 @@ def publish(lab: Lab) -> None:
             raise BadInput("There is no file.", "Send one, for example with gradio_client's handle_file(path).")
         return lab.upload(owner(request), Path(file))
 
-    def rows(
-        dataset: str = "",
-        config: str = "",
-        split: str = "",
-        offset: int = 0,
-        length: int = 50,
-        request: gr.Request = None,  # type: ignore[assignment]
-    ) -> dict[str, Any]:
-        """A page of a dataset: {columns, rows, total, partial}; `partial` says what part is read, '' for the whole.
-
-        Parameters:
-            dataset: sample/NAME, upload/… or a Hub id; empty for a sample
-            config: of a Hub dataset; empty for its default
-            split: of a Hub dataset; empty for train, or the first
-            offset: the number of the first row, from 0
-            length: how many rows, at most 100
-        """
-        page = lab.data.rows(dataset, owner(request), config, split, offset, length)
-        return {key: page[key] for key in ("columns", "rows", "total", "partial")}
-
-    def stats(
-        dataset: str = "",
-        config: str = "",
-        split: str = "",
-        column: str = "",
-        request: gr.Request = None,  # type: ignore[assignment]
-    ) -> dict[str, Any]:
-        """Figures of a column: histogram or top values, nulls, min, max; `partial` says of which part of the rows.
-
-        Parameters:
-            dataset: sample/NAME, upload/… or a Hub id; empty for a sample
-            config: of a Hub dataset; empty for its default
-            split: of a Hub dataset; empty for train, or the first
-            column: its name
-        """
-        return lab.data.stats(dataset, owner(request), config, split, column)
-
-    def sql(
-        dataset: str = "",
-        config: str = "",
-        split: str = "",
-        query: str = "",
-        request: gr.Request = None,  # type: ignore[assignment]
-    ) -> dict[str, Any]:
-        """One SELECT (DuckDB) over the split, which is the table `data`: {columns, rows, truncated, seconds}.
-
-        Parameters:
-            dataset: sample/NAME, upload/… or a Hub id; empty for a sample
-            config: of a Hub dataset; empty for its default
-            split: of a Hub dataset; empty for train, or the first
-            query: for example SELECT count(*) FROM data
-        """
-        return lab.data.sql(dataset, owner(request), config, split, query)
-
-    for endpoint in (chat, rows, stats, sql, launch, run, events, runs, cancel, resume):
+    every: tuple[Callable[..., Any], ...] = (chat, *endpoints.made(lab), launch, run, events, runs, cancel, resume)
+    for endpoint in every:
         gr.api(toasts(endpoint, page=False), api_name=endpoint.__name__)
     file, dataset, button = gr.File(visible=False), gr.Textbox(visible=False), gr.Button(visible=False)
     button.click(toasts(upload, page=False), file, dataset, api_name="upload")

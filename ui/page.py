@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import gradio as gr
 
@@ -17,3 +17,8 @@ class Page:
     chat_with: gr.State  # [model, adapter] to talk to, [] for no wish
     dataset: gr.State  # the dataset that the Tune tab takes over, '' for no wish
     clone: gr.State  # id of the run whose settings the Tune tab takes over, '' for no wish
+    # what the Text tab takes over as the message to send, '' for no wish
+    message: gr.State = field(default_factory=lambda: gr.State(""))
+    # the dataset that the Evaluate tab takes over, '' for no wish
+    evaluate: gr.State = field(default_factory=lambda: gr.State(""))
+    has: frozenset[str] = frozenset()  # ids of the tabs there are

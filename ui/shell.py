@@ -47,7 +47,10 @@ def build(lab: Lab) -> gr.Blocks:
             theme = gr.Button("◐ Theme", size="sm", scale=0, min_width=80, elem_id="theme")
             theme.click(None, js="() => atelier.theme()", api_visibility="private")
         with gr.Tabs(elem_id="tabs") as tabs:
-            page = Page(blocks=blocks, tabs=tabs, run=shown, chat_with=wish, dataset=dataset, clone=clone)
+            page = Page(
+                blocks=blocks, tabs=tabs, run=shown, chat_with=wish, dataset=dataset, clone=clone,
+                has=frozenset(key for key, *_ in TABS),
+            )  # fmt: skip
             for key, title, make in TABS:
                 with gr.Tab(title, id=key, elem_id=f"tab-{key}"):
                     make(lab, page)

@@ -37,6 +37,14 @@ def owner(request: gr.Request) -> str:
     return f"session-{_digest(request.session_hash or secrets.token_urlsafe())}"
 
 
+def token(request: gr.Request) -> str | None:
+    """The sign-in that a signed-in visitor lent for this call, at the Hub; to be used and not kept."""
+    scope: dict[str, Any] = request.request.scope if request.request else {}
+    signed_in = scope.get("session", {}).get("oauth_info") or {}
+    current = signed_in.get("expires_at", time.time() + 1) > time.time()
+    return str(signed_in["access_token"]) if current and signed_in.get("access_token") else None
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 

@@ -14,6 +14,7 @@ The libraries below are loaded when the first dataset is opened: the page does n
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -30,13 +31,14 @@ from backend.data.pairs import Pairs
 from backend.data.shaping import Shaping
 from backend.data.source import Source
 from backend.door import door
-from backend.errors import LabError
+from backend.errors import LabError, NotFound, NotYours
 from backend.settings import Settings
 from backend.store import Store
 
 __all__ = ["Data", "Source"]
 
 Say = Callable[[float, float], None]
+FINDINGS = "findings.json"  # in the folder of a run of checks
 FIGURES = 1_280  # figures of columns that are kept
 
 
@@ -49,6 +51,7 @@ class Data:
 
     def __init__(self, settings: Settings, catalog: Catalog, store: Store) -> None:
         self._opened = Opened(settings, catalog)
+        self._store = store
         self._lock = threading.Lock()
         self._figures: OrderedDict[Any, dict[str, Any]] = OrderedDict()
         self.hub = Hub(self._opened)
@@ -267,6 +270,18 @@ class Data:
         with self._opened.going(ticket) as stop:
             found = quality.check(table, column, other=against, whole=whole, say=say, stop=stop)
         return [asdict(one) for one in found]
+
+    @door
+    def findings(self, run_id: str, owner: str) -> list[dict[str, Any]]:
+        """What a run of checks found, as `check` gives it. Raises NotFound, NotYours."""
+        run = self._store.run(run_id)
+        if run.job.owner != owner:
+            raise NotYours("This run is not yours.", "Open one from your own Runs list.")
+        file = run.folder / FINDINGS
+        if not file.exists():
+            raise NotFound(f"Run {run_id[:40]} has found nothing yet.", "Wait until it has finished.")
+        found: list[dict[str, Any]] = json.loads(file.read_text())
+        return found
 
     # -- below --------------------------------------------------------------------------------------------------
 

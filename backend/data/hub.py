@@ -32,17 +32,17 @@ class Hub:
     @door
     def search(
         self,
+        source: Source,
         words: str = "",
         task: str = "",
         language: str = "",
         size: str = "",
         licence: str = "",
-        source: Source | None = None,
     ) -> list[dict[str, Any]]:
         """[{name, downloads, likes, updated, gated, private, tags}], most downloaded first. Raises HubError."""
         from backend.recipes.loading import hub_errors
 
-        token = self._opened.token(source) if source else None
+        token = self._opened.token(source)
         api = self._opened.catalog.ask_hub("the search")
         with hub_errors("the search"):
             found = api.list_datasets(

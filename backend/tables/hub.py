@@ -196,7 +196,7 @@ def card(name: str, revision: str, token: str | None, most: int) -> str:
         return ""
     if text.startswith("---"):
         text = text.partition("\n---")[2]
-    return text.strip()[:most]
+    return str(text).strip()[:most]
 
 
 # -- the cache of this machine ----------------------------------------------------------------------------------
@@ -222,9 +222,9 @@ def cached(name: str, revision: str = "") -> tuple[Path, Listing] | None:
 # -- below ------------------------------------------------------------------------------------------------------
 
 
-def _filesystem(token: str | None, endpoint: str | None = None) -> HfFileSystem:
+def _filesystem(token: str | None) -> HfFileSystem:
     """`False` asks without a token: a server's own sign-in is not lent to visitors."""
-    from huggingface_hub import HfFileSystem
+    from huggingface_hub import HfFileSystem, constants
 
     class Pinned(HfFileSystem):
         """Every path names a commit, so nothing in it changes; DuckDB asks when a file was modified."""
@@ -232,7 +232,7 @@ def _filesystem(token: str | None, endpoint: str | None = None) -> HfFileSystem:
         def modified(self, path: str, **kwargs: Any) -> datetime:
             return datetime(2000, 1, 1, tzinfo=UTC)
 
-    return Pinned(endpoint=endpoint, token=token or False, skip_instance_cache=True)
+    return Pinned(endpoint=constants.ENDPOINT, token=token or False, skip_instance_cache=True)
 
 
 def _listed(system: Any, name: str, revision: str) -> Listing:

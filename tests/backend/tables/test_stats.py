@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.errors import BadInput
 from backend.tables import stats
 from backend.tables.filters import Filter
 from backend.tables.table import Database, Table
@@ -120,18 +119,3 @@ def test_a_part_says_that_it_is_one(make: Callable[..., Table], monkeypatch: pyt
     assert (whole["partial"], whole["max"]) == ("", 99)
     filtered = stats.column(table, "a", [Filter("a", ">=", 5)])
     assert (filtered["rows"], filtered["min"], filtered["max"]) == (5, 5, 9)
-
-
-def test_tokens(make: Callable[..., Table]) -> None:
-    chat = [[{"role": "user", "content": "one two"}, {"role": "assistant", "content": "three"}]] * 4
-    table = make(t=["a b c", "a", None, "a b"], chat=chat, n=[1, 2, 3, 4])
-
-    def lengths(texts: list[str]) -> list[int]:
-        return [len(text.split()) for text in texts]
-
-    found = stats.tokens(table, "t", lengths)
-    assert (found["min"], found["max"], found["mean"], found["nulls"]) == (1, 3, 2, 1)
-    assert [bar["count"] for bar in found["histogram"]] == [1, 1, 1]
-    assert stats.tokens(table, "chat", lengths)["max"] == 3
-    with pytest.raises(BadInput, match="tokens are counted in text"):
-        stats.tokens(table, "n", lengths)

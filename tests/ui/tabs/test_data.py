@@ -13,10 +13,11 @@ from starlette.requests import Request
 from backend.lab import Lab
 from tests.ui.drawing import ME, YOU, drawn, handler
 from tests.ui.scripted import lab as scripted
-from ui import data_views as views
+from ui.data import shape
+from ui.data.view import START
 from ui.tabs import data
 
-VIEW: dict[str, Any] = views.START | {"dataset": "sample/instructions"}
+VIEW: dict[str, Any] = START | {"dataset": "sample/instructions"}
 
 
 @pytest.fixture
@@ -37,15 +38,15 @@ def test_the_rows_come_first_and_the_figures_after(lab: Lab) -> None:
     assert "Rows 0–24 of 504" in first[1]
     assert "13 distinct" not in first[1]
     assert "13 distinct" in second[1]
-    assert first[4] == "tab=data&dataset=sample%2Finstructions"
+    assert first[5] == "tab=data&dataset=sample%2Finstructions"
 
 
 def test_what_is_pressed_changes_the_view(lab: Lab) -> None:
     act = handler(drawn(data.build, lab), "on_act")
     up = act(VIEW, pressed(act="sort", column="topic"), ME)
     down = act(up, pressed(act="sort", column="topic"), ME)
-    assert (up["sort"]["descending"], down["sort"]["descending"]) == (False, True)
-    assert act(down, pressed(act="sort", column="topic"), ME)["sort"] is None
+    assert (up["sort"][0]["descending"], down["sort"][0]["descending"]) == (False, True)
+    assert act(down, pressed(act="sort", column="topic"), ME)["sort"] == []
     one = [{"column": "topic", "op": "=", "value": "date"}]
     narrowed = act(VIEW | {"page": 3}, pressed(act="filter", filters=json.dumps(one)), ME)
     assert (narrowed["filters"], narrowed["page"]) == (one, 0)
@@ -73,7 +74,7 @@ def test_an_address_opens_the_same_view(lab: Lab) -> None:
     view = updates[0]
     assert (view["page"], view["sort"], view["filters"][0]["value"]) == (
         1,
-        {"column": "topic", "descending": True},
+        [{"column": "topic", "descending": True}],
         "date",
     )
     assert any("Row 3" in str(one) for one in updates)
@@ -84,7 +85,7 @@ def test_an_upload_is_shown_and_another_may_not_look(lab: Lab, tmp_path: Path) -
     blocks = drawn(data.build, lab)
     file = tmp_path / "rows.csv"
     file.write_text("a,b\n1,<b>\n")
-    view = handler(blocks, "on_upload")(str(file), ME)[0]
+    view = handler(blocks, "on_upload")([str(file)], ME)[0]
     assert "&lt;b&gt;" in next(iter(handler(blocks, "on_draw")(view, ME)))[1]
     with pytest.raises(gr.Error, match="of yours"):
         list(handler(blocks, "on_draw")(view, YOU))
@@ -97,11 +98,12 @@ def test_an_upload_is_shown_and_another_may_not_look(lab: Lab, tmp_path: Path) -
         ("drop", ("a", "", ""), {"do": "drop", "columns": ["a"]}),
         ("chat", ("q", "a", ""), {"do": "chat", "user": "q", "assistant": "a"}),
         ("sample", ("5", "", ""), {"do": "sample", "rows": "5"}),
+        ("without", ("3, 17", "", ""), {"do": "without", "rows": [3, 17]}),
         ("filter", ("", "", ""), {"do": "filter", "filters": []}),
     ],
 )
 def test_a_step_is_recorded_by_its_own_names(kind: str, slots: tuple[str, ...], step: dict[str, Any]) -> None:
-    assert data._step(kind, slots, []) == step
+    assert shape.step(kind, slots, []) == step
 
 
 def test_a_step_is_tried_at_once_and_can_be_taken_back(lab: Lab) -> None:

@@ -1,0 +1,202 @@
+"""Which dataset: a name, a split, a revision, an upload, a search of the Hub; and its card."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from backend.data.hub import LANGUAGES, LICENCES, SIZES, TASKS
+from backend.errors import BadInput
+from ui.data import told
+from ui.data.desk import BUSY, PLAIN, PRESS, PRIVATE, Desk, Panel
+from ui.data.grid import facts as facts_of
+from ui.data.view import START
+from ui.toasts import toasts
+from ui.visitor import owner
+
+FILES = [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".xlsx", ".zip"]
+
+
+@dataclass(frozen=True)
+class Picking:
+    """The components; `wire` says what happens when a dataset was picked."""
+
+    dataset: gr.Dropdown
+    part: gr.Dropdown
+    revision: gr.Dropdown
+    upload: gr.UploadButton
+    folder: gr.UploadButton
+    facts: gr.HTML
+    bring: gr.Button
+    found: gr.HTML
+    card: gr.Markdown
+    panel: Panel
+
+
+def build(desk: Desk) -> Picking:
+    lab = desk.lab
+    with gr.Row(elem_classes="beside"):
+        dataset = gr.Dropdown(
+            [entry.name for entry in lab.datasets("")], value=lab.datasets("")[0].name, label="Dataset",
+            info="A sample, a file of yours, or owner/name on the Hub", allow_custom_value=True, scale=4,
+            min_width=220, elem_id="data-dataset",
+        )  # fmt: skip
+        part = gr.Dropdown([], label="Split", visible=False, min_width=140, elem_id="data-split")
+        revision = gr.Dropdown(
+            [], label="Revision", info="Branch, tag or commit", allow_custom_value=True, visible=False, min_width=140,
+            elem_id="data-revision",
+        )  # fmt: skip
+        upload = gr.UploadButton(
+            "Upload files", file_types=FILES, file_count="multiple", scale=0, min_width=120, elem_id="data-upload"
+        )
+        folder = gr.UploadButton(
+            "Upload a folder", file_count="directory", scale=0, min_width=130, elem_id="data-folder"
+        )
+    with gr.Row(elem_id="data-line"):
+        facts = gr.HTML(elem_id="data-facts", **PLAIN)
+        bring = gr.Button("Bring a part here", size="sm", scale=0, min_width=150, visible=False, elem_id="data-bring")
+    with gr.Accordion("Find on the Hub", open=False, elem_id="data-hub"):
+        words = gr.Textbox(
+            placeholder="Words in the name, then Enter", show_label=False, container=False, elem_id="data-hub-words"
+        )
+        with gr.Row(elem_classes="fields"):
+            filters = [
+                gr.Dropdown([("any", ""), *choices], value="", label=label, min_width=120, elem_id=f"data-hub-{key}")
+                for key, label, choices in (
+                    ("task", "Task", TASKS),
+                    ("language", "Language", LANGUAGES),
+                    ("size", "Size", SIZES),
+                    ("licence", "Licence", LICENCES),
+                )
+            ]
+        look = gr.Button("Search", size="sm", scale=0, min_width=90, elem_id="data-hub-search")
+        found = gr.HTML(elem_id="data-hub-found", js_on_load=PRESS, **PLAIN)
+    with gr.Accordion("Card", open=False, visible=False, elem_id="data-card") as shown:
+        card = gr.Markdown(elem_id="data-card-text", max_height=480)
+
+    @toasts
+    def on_search(request: gr.Request, *asked: str) -> str:
+        source = desk.source(START, request)
+        return told.repositories(lab.data.hub.search(source, *asked))
+
+    @toasts
+    def on_card(view: dict[str, Any], request: gr.Request) -> str:
+        return lab.data.hub.card(desk.source(view, request)) or "*This dataset has no card.*"
+
+    @toasts
+    def on_revisions(view: dict[str, Any], request: gr.Request) -> Any:
+        known = lab.data.hub.revisions(desk.source(view, request))
+        return gr.update(choices=[(name, commit if " (" in name else name) for name, commit in known])
+
+    for ask in (words.submit, look.click):
+        ask(on_search, [words, *filters], found, **BUSY)
+    shown.expand(on_card, desk.view, card, **BUSY)
+    revision.focus(on_revisions, desk.view, revision, **PRIVATE)
+
+    def begin(about: Mapping[str, Any]) -> Sequence[Any]:
+        """Parts that belong to the dataset; its splits are put in by `begun`, which may ask the Hub."""
+        return [
+            about["dataset"],
+            facts_of(about),
+            gr.update(visible=about["remote"]),
+            gr.update(visible=about["hub"], value=None),
+            gr.update(visible=about["hub"], open=False),
+            "",
+        ]
+
+    panel = Panel([dataset, facts, bring, revision, shown, card], begin)
+    return Picking(dataset, part, revision, upload, folder, facts, bring, found, card, panel)
+
+
+def begun(desk: Desk, view: dict[str, Any], request: gr.Request, panels: Sequence[Panel]) -> list[Any]:
+    """The view as it is now known, the splits, then a value for each part of the panels."""
+    source = desk.source(view, request)
+    about = desk.lab.data.facts(source)
+    splits = [
+        (f"{config} / {split}", json.dumps([config, split]))
+        for config, names in desk.lab.data.hub.splits(source).items()
+        for split in names
+    ]
+    now = json.dumps([view["config"], view["split"]])
+    chosen = gr.update(
+        choices=splits, value=now if now in [key for _, key in splits] else None, visible=len(splits) > 1
+    )
+    updates = [one for panel in panels for one in panel.begin(about | {"view": view})]
+    return [view | {"dataset": about["dataset"]}, chosen, *updates]
+
+
+def wire(
+    desk: Desk, picking: Picking, panels: Sequence[Panel], head: Sequence[Any], then: Callable[[Any], None]
+) -> None:
+    """What picks a dataset fills `head`, then the rows are drawn."""
+    lab = desk.lab
+
+    @toasts
+    def on_dataset(name: str, request: gr.Request) -> list[Any]:
+        return begun(desk, START | {"dataset": name or ""}, request, panels)
+
+    @toasts
+    def on_found(event: gr.EventData, request: gr.Request) -> list[Any]:
+        return begun(desk, START | {"dataset": event._data["name"]}, request, panels)
+
+    @toasts
+    def on_part(chosen: str, view: dict[str, Any], request: gr.Request) -> list[Any]:
+        config, split = json.loads(chosen)
+        kept = {key: view[key] for key in ("dataset", "revision")}
+        return begun(desk, START | kept | {"config": config, "split": split}, request, panels)
+
+    @toasts
+    def on_revision(chosen: str, view: dict[str, Any], request: gr.Request) -> list[Any]:
+        return begun(desk, START | {"dataset": view["dataset"], "revision": chosen or ""}, request, panels)
+
+    @toasts
+    def on_upload(paths: list[str], request: gr.Request) -> list[Any]:
+        with tempfile.TemporaryDirectory() as packed:
+            name = lab.upload(owner(request), one_file([Path(path) for path in paths], Path(packed)))
+        updates = begun(desk, START | {"dataset": name}, request, panels)
+        updates[head.index(picking.dataset)] = gr.update(choices=desk.datasets(request), value=name)
+        return updates
+
+    @toasts
+    def on_bring(view: dict[str, Any], request: gr.Request, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
+        lab.data.bring(desk.source(view, request), say=lambda done, total: progress((done, total), unit="files"))
+        return begun(desk, view, request, panels)
+
+    @toasts
+    def on_names(request: gr.Request) -> Any:
+        return gr.update(choices=desk.datasets(request))
+
+    picking.dataset.focus(on_names, None, picking.dataset, **PRIVATE)
+    for picked in (
+        picking.dataset.input(on_dataset, picking.dataset, head, **BUSY),
+        picking.found.act(on_found, None, head, **BUSY),
+        picking.part.input(on_part, [picking.part, desk.view], head, **BUSY),
+        picking.revision.input(on_revision, [picking.revision, desk.view], head, **BUSY),
+        picking.upload.upload(on_upload, picking.upload, head, **BUSY),
+        picking.folder.upload(on_upload, picking.folder, head, **BUSY),
+        picking.bring.click(on_bring, desk.view, head, **BUSY),
+    ):
+        then(picked)
+
+
+def one_file(paths: Sequence[Path], folder: Path) -> Path:
+    """The one file itself, or a zip of all in `folder`. A browser tells no folders inside: names must differ."""
+    if len(paths) == 1:
+        return paths[0]
+    packed = folder / f"{len(paths)} files.zip"
+    names = [path.name for path in paths]
+    if again := next((name for name in names if names.count(name) > 1), ""):
+        raise BadInput(
+            f"Two of the files are called {again[:80]!r}.", "Pack the folder as .zip, which keeps its inner folders."
+        )
+    with zipfile.ZipFile(packed, "w") as out:
+        for path in paths:
+            out.write(path, path.name)
+    return packed
