@@ -30,6 +30,7 @@ from backend.engines.client import EngineProcess
 from backend.engines.text import ChatParams
 from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.jobs import ENDED, Job, Run, Status
+from backend.lens import Lens
 from backend.lineage import related
 from backend.recipes import METHODS, RECIPES, Kind, Method, Recipe, why_not
 from backend.recipes import script as recipes_script
@@ -42,6 +43,10 @@ from backend.targets import Target
 
 log = logging.getLogger("atelier")
 _FOLDS = 512  # runs whose fold is kept in memory
+_LENS = (  # the settings that decide what the loss sees
+    *("model", "dataset", "dataset_split", "columns", "bad_rows", "max_rows", "pick_rows", "max_length", "seed"),
+    *("per_device_train_batch_size", "num_generations"),
+)
 _RELATIVES = 500  # runs of an owner, the newest, among which a run's relatives are looked for
 _DISK = 300_000_000  # bytes that a run may need for its checkpoints
 
@@ -56,6 +61,7 @@ class Lab:
         self.data = Data(settings, self.catalog, store)
         self.targets: Mapping[str, Target] = {target.name: target for target in targets}
         self.engine = engine
+        self.lenses = Lens(settings.child_env)
         self._folds: OrderedDict[str, tuple[int, Status]] = OrderedDict()
         self._ended: dict[str, tuple[dict[str, Any], int]] = {}  # folds to remember at the next listing
         self._lock = threading.Lock()
@@ -129,8 +135,16 @@ class Lab:
         self, recipe: str, params: Mapping[str, Any], owner: str, target: str = "local", parent: str = ""
     ) -> Run:
         """Check everything that can be checked now, then queue. Raises BadInput, BadData, NotFound, NoRoom, …"""
-        what = self._recipe(recipe)
         place = self._target(target)
+        asked, resolved = self._checked(recipe, params, owner)
+        with room(self.settings.home, _DISK):
+            run = self.store.add(Job(recipe, asked, target, owner), resolved, parent)
+        place.start(run)
+        return run
+
+    def _checked(self, recipe: str, params: Mapping[str, Any], owner: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Whole, checked params, as they were asked for and with names resolved. Raises what `launch` raises."""
+        what = self._recipe(recipe)
         asked = check(what.params, dict(params)).model_dump(mode="json")
         if recipe in METHODS and (why := why_not(recipe, asked["adapter"])):
             raise BadInput(
@@ -138,10 +152,7 @@ class Lab:
             )
         resolved = asked | {field: self._resolved(kind, asked[field], owner) for field, kind in what.names.items()}
         what.preflight(check(what.params, resolved))
-        with room(self.settings.home, _DISK):
-            run = self.store.add(Job(recipe, asked, target, owner), resolved, parent)
-        place.start(run)
-        return run
+        return asked, resolved
 
     @door
     def resume(self, run_id: str, owner: str) -> str:
@@ -380,6 +391,15 @@ class Lab:
     ) -> dict[str, Any]:
         """A dataset as `recipe` sees it, every row of a file checked: see `Method.look`."""
         return self._method(recipe).look(self.catalog.dataset(dataset, owner), limit, columns, drop)
+
+    @door
+    def lens(self, recipe: str, params: Mapping[str, Any], owner: str) -> dict[str, Any]:
+        """Rows as the loss of such a run sees them, and how long rows are: see `backend.recipes.lens.look`.
+
+        It takes seconds: the real trainer prepares them, in a process of its own. Raises what `launch` raises.
+        """
+        _, resolved = self._checked(recipe, params, owner)
+        return self.lenses.look(recipe, {name: resolved[name] for name in _LENS if name in resolved})
 
     @door
     def code(self, recipe: str, params: Mapping[str, Any], owner: str) -> str:

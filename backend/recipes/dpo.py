@@ -38,10 +38,10 @@ def preflight(params: DpoParams) -> None:
 
 def run(params: DpoParams, folder: Path) -> None:
     """See `training.run`."""
-    training.run(params, folder, preflight, _trainer, WANTS)
+    training.run(params, folder, preflight, trainer, WANTS)
 
 
-def _trainer(work: training.Work) -> DPOTrainer:
+def trainer(work: training.Work) -> DPOTrainer:
     """No reference model is held in memory: it is the base with the adapter off, or its figures are taken first."""
     from trl import DPOConfig, DPOTrainer
 

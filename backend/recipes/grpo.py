@@ -51,10 +51,10 @@ def preflight(params: GrpoParams) -> None:
 
 def run(params: GrpoParams, folder: Path) -> None:
     """See `training.run`."""
-    training.run(params, folder, preflight, _trainer, WANTS)
+    training.run(params, folder, preflight, trainer, WANTS)
 
 
-def _trainer(work: training.Work) -> GRPOTrainer:
+def trainer(work: training.Work) -> GRPOTrainer:
     from trl import GRPOConfig, GRPOTrainer
 
     params = work.params

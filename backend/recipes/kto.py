@@ -39,10 +39,10 @@ def preflight(params: KtoParams) -> None:
 
 def run(params: KtoParams, folder: Path) -> None:
     """See `training.run`."""
-    training.run(params, folder, preflight, _trainer, WANTS)
+    training.run(params, folder, preflight, trainer, WANTS)
 
 
-def _trainer(work: training.Work) -> KTOTrainer:
+def trainer(work: training.Work) -> KTOTrainer:
     from trl import KTOConfig, KTOTrainer
 
     params = work.params

@@ -35,19 +35,19 @@ def preflight(params: OrpoParams) -> None:
 
 def run(params: OrpoParams, folder: Path) -> None:
     """See `training.run`."""
-    training.run(params, folder, preflight, _trainer, WANTS)
+    training.run(params, folder, preflight, trainer, WANTS)
 
 
-def _trainer(work: training.Work) -> ORPOTrainer:
+def trainer(work: training.Work) -> ORPOTrainer:
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
     params = work.params
     assert isinstance(params, OrpoParams)
     options = work.options | {"remove_unused_columns": False}  # its collator needs them, and says so at length
-    trainer = training.steady(ORPOTrainer)(args=ORPOConfig(**options, beta=params.beta), **work.parts)
+    made = training.steady(ORPOTrainer)(args=ORPOConfig(**options, beta=params.beta), **work.parts)
     if params.adapter in PROMPTS:
-        trainer.model.register_forward_hook(_real_tokens, with_kwargs=True)
-    return trainer
+        made.model.register_forward_hook(_real_tokens, with_kwargs=True)
+    return made
 
 
 def _real_tokens(model: Any, given: Any, named: dict[str, Any], output: Any) -> Any:

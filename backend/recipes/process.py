@@ -25,7 +25,7 @@ from backend.errors import BadInput, LabError, NoRoom
 from backend.recipes.callbacks import peak_memory
 from backend.recipes.params import P, check
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
@@ -51,7 +51,7 @@ def say(event: ev.Event) -> None:
 def main(model: type[P], run: Callable[[P, Path], None], argv: Sequence[str] | None = None) -> int:
     """Run a recipe from its command line. Returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    for name, value in _ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses a package of kernels at each import

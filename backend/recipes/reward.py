@@ -38,10 +38,10 @@ def preflight(params: RewardParams) -> None:
 
 def run(params: RewardParams, folder: Path) -> None:
     """See `training.run`."""
-    training.run(params, folder, preflight, _trainer, WANTS, adapters.SCORES)
+    training.run(params, folder, preflight, trainer, WANTS, adapters.SCORES)
 
 
-def _trainer(work: training.Work) -> RewardTrainer:
+def trainer(work: training.Work) -> RewardTrainer:
     from trl import RewardConfig, RewardTrainer
 
     params = work.params

@@ -48,10 +48,10 @@ def preflight(params: RlooParams) -> None:
 
 def run(params: RlooParams, folder: Path) -> None:
     """See `training.run`."""
-    training.run(params, folder, preflight, _trainer, WANTS)
+    training.run(params, folder, preflight, trainer, WANTS)
 
 
-def _trainer(work: training.Work) -> RLOOTrainer:
+def trainer(work: training.Work) -> RLOOTrainer:
     from trl import RLOOConfig, RLOOTrainer
 
     params = work.params

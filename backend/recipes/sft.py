@@ -37,10 +37,10 @@ def preflight(params: SftParams) -> None:
 
 def run(params: SftParams, folder: Path) -> None:
     """See `training.run`."""
-    training.run(params, folder, preflight, _trainer, WANTS)
+    training.run(params, folder, preflight, trainer, WANTS)
 
 
-def _trainer(work: training.Work) -> SFTTrainer:
+def trainer(work: training.Work) -> SFTTrainer:
     from trl import SFTConfig
 
     masks = "messages" in work.form.columns and can_mask(work.tokenizer)

@@ -1,0 +1,211 @@
+"""What the loss sees: rows as the real trainer prepares and its real collator batches them, before anything is trained.
+
+    echo '{"recipe": "sft", "params": {…}}' | python -m backend.recipes.lens
+
+prints one JSON object, see `look`. A tiny stand-in takes the model's place, for neither the tokens nor what is trained
+of them depend on its weights.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backend.errors import LabError
+from backend.recipes import adapters, data, device, limits, loading, process, training
+from backend.recipes.params import TrainParams, check
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MEASURED = 2_000  # rows whose length is taken
+SHOWN = 3  # rows that are drawn
+TOKENS = 600  # of a row that are drawn
+BARS = 24
+_SIDES = ("chosen", "rejected")
+
+
+def look(recipe: str, params: TrainParams, rows: int = SHOWN) -> dict[str, Any]:
+    """{rows, lengths, left_out, note}, for the recipe of this name.
+
+    Each of `rows` is a list of {name, pieces, tokens, trained}: one sequence, or the chosen and the rejected one;
+    `pieces` are [text, whether it is trained on] token by token, `tokens` and `trained` how many there are. `lengths`
+    is {width, counts, cut, over, measured, total, longest}: how many rows have up to width, 2·width … tokens, and how
+    many of those measured are longer than `cut`, which is max_length. Raises LabError.
+    """
+    from backend.recipes import METHODS
+
+    method = METHODS[recipe]
+    loaded = data.read(params, method.wants)
+    part = loaded.dataset().shuffle(seed=params.seed).select(range(min(MEASURED, len(loaded.table))))
+    tokenizer = loading.tokenizer(params.model)
+    if loaded.shape.chat and not tokenizer.chat_template:
+        raise limits.no_template(params.model)
+    if loaded.shape.kind == "prompt-only":
+        return _prompts(part, tokenizer, params, rows, len(loaded.table))
+    make = import_module(method.module).trainer
+    with tempfile.TemporaryDirectory() as scratch:
+        uncut = _trainer(make, params.model_copy(update={"max_length": _context(params)}), loaded, part, Path(scratch))
+        sizes = [_length(row) for row in uncut.train_dataset]
+        trainer = _trainer(make, params, loaded, part.select(range(min(len(part), 20 * rows))), Path(scratch))
+        batches = [
+            trainer.data_collator([row])
+            for row in trainer.train_dataset.select(range(min(rows, len(trainer.train_dataset))))
+        ]
+    return {
+        "rows": [[_drawn(tokenizer, *sequence) for sequence in _sequences(batch)] for batch in batches],
+        "lengths": _histogram(sizes, params.max_length, len(loaded.table)),
+        "note": "The whole answer gets one score; no single token is trained on." if recipe == "reward" else "",
+    }
+
+
+def _trainer(make: Any, params: TrainParams, loaded: data.Loaded, rows: Dataset, scratch: Path) -> Any:
+    """The method's own trainer over a stand-in for the model."""
+    plain = {"adapter": "lora", "gradient_checkpointing": "off", "start_from": "", "init_lora_weights": "default"}
+    params = params.model_copy(update=plain | {"target_modules": "all-linear", "use_dora": False})
+    tokenizer = loading.tokenizer(params.model)
+    task = adapters.SCORES if "reward" in make.__module__ else adapters.WRITES
+    parts = {
+        "model": _stand_in(tokenizer, task == adapters.SCORES),
+        "train_dataset": rows,
+        "eval_dataset": None,
+        "processing_class": tokenizer,
+        "peft_config": adapters.config("lora", params, task),
+    }
+    here = device.choose(device.Machine(), "fp32", "off")
+    options = training.arguments(params, here, scratch)
+    return make(training.Work(params, here, loaded.shape, tokenizer, options, parts))
+
+
+def _stand_in(tokenizer: PreTrainedTokenizerBase, scores: bool) -> PreTrainedModel:
+    from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        pad_token_id=tokenizer.pad_token_id,
+        num_labels=1,
+    )
+    made: PreTrainedModel = (LlamaForSequenceClassification if scores else LlamaForCausalLM)(config)
+    return made
+
+
+def _context(params: TrainParams) -> int:
+    """A length that cuts nothing that could be trained on."""
+    return max(params.max_length, 1 << 20)
+
+
+def _length(row: dict[str, Any]) -> int:
+    """Tokens of one prepared row, of its longer side where it has two."""
+    if "input_ids" in row:
+        return len(row["input_ids"])
+    begun = len(row.get("prompt_ids") or row.get("prompt_input_ids") or ())
+    sides = [
+        len(row[f"{side}{end}"])
+        for side in (*_SIDES, "completion")
+        for end in ("_ids", "_input_ids")
+        if f"{side}{end}" in row
+    ]
+    return max(sides, default=0) + (0 if "chosen_labels" in row else begun)
+
+
+def _sequences(batch: dict[str, Any]) -> Iterator[tuple[str, Sequence[int], Sequence[bool]]]:
+    """(name, token ids, which of them are trained on) of a batch of one row, without padding."""
+    if "chosen_input_ids" in batch:
+        for side in _SIDES:
+            ids, labels = batch[f"{side}_input_ids"][0], batch[f"{side}_labels"][0]
+            kept = batch[f"{side}_attention_mask"][0].bool()
+            yield side, ids[kept].tolist(), (labels[kept] != -100).tolist()
+        return
+    names = _SIDES if len(batch["input_ids"]) == 2 else ("",)
+    for place, name in enumerate(names):
+        ids = batch["input_ids"][place]
+        kept = batch["attention_mask"][place].bool() if "attention_mask" in batch else ids == ids
+        if "labels" in batch:
+            learned = batch["labels"][place] != -100
+        elif "completion_mask" in batch:
+            learned = batch["completion_mask"][place].bool()
+        else:
+            learned = ids != ids
+        yield name, ids[kept].tolist(), learned[kept].tolist()
+
+
+def _drawn(
+    tokenizer: PreTrainedTokenizerBase, name: str, ids: Sequence[int], learned: Sequence[bool]
+) -> dict[str, Any]:
+    """Letters of several tokens are drawn with the last of them."""
+    pieces: list[tuple[str, bool]] = []
+    said = ""
+    for place in range(min(len(ids), TOKENS)):
+        now = tokenizer.decode(ids[: place + 1], clean_up_tokenization_spaces=False)
+        if now.endswith("�") and place + 1 < len(ids):
+            pieces.append(("", learned[place]))
+            continue
+        pieces.append((now[len(said) :], learned[place]))
+        said = now
+    return {"name": name, "pieces": pieces, "tokens": len(ids), "trained": sum(learned)}
+
+
+def _prompts(
+    part: Dataset, tokenizer: PreTrainedTokenizerBase, params: TrainParams, rows: int, total: int
+) -> dict[str, Any]:
+    """Prompts as the model gets them; it writes the answers itself."""
+
+    def ids(prompt: Any) -> list[int]:
+        if isinstance(prompt, str):
+            return list(tokenizer(prompt)["input_ids"])
+        text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    every = [ids(prompt) for prompt in part["prompt"]]
+    return {
+        "rows": [[_drawn(tokenizer, "", one, [False] * len(one))] for one in every[:rows]],
+        "lengths": _histogram([len(one) for one in every], 0, total),
+        "note": "The model writes the answers itself; every token that it writes is trained by its reward.",
+    }
+
+
+def _histogram(sizes: Sequence[int], cut: int, total: int) -> dict[str, Any]:
+    """Bars of equal width from 0 to the longest; `cut` 0 cuts nothing."""
+    longest = max([*sizes, 1])
+    width = max(1, -(-longest // BARS))
+    counts = [0] * (longest // width + 1)
+    for size in sizes:
+        counts[size // width] += 1
+    return {
+        "width": width,
+        "counts": counts,
+        "cut": cut,
+        "over": sum(size > cut for size in sizes) if cut else 0,
+        "measured": len(sizes),
+        "total": total,
+        "longest": max(sizes, default=0),
+    }
+
+
+def main() -> int:
+    for name, value in process.ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from backend.recipes import METHODS
+
+    asked = json.loads(sys.stdin.read())
+    try:
+        answer = look(asked["recipe"], check(METHODS[asked["recipe"]].params, asked["params"]))
+    except LabError as error:
+        answer = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+    print(f"\n{json.dumps(answer)}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    process.leave(main())
