@@ -337,7 +337,7 @@ class Lab:
             case "reward":
                 return self.catalog.adapter(name, owner) if is_place(name) else name
             case "run":
-                return str(self._mine(name.removeprefix("run/"), owner).folder)
+                return str(self._mine(name.removeprefix("run/"), owner).folder) if name else ""
 
     def _recipe(self, name: str) -> Recipe:
         if name not in RECIPES:

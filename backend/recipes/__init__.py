@@ -127,7 +127,14 @@ METHODS: dict[str, Method] = {
     ),
 }
 
-OTHERS: dict[str, Recipe] = {}
+OTHERS: dict[str, Recipe] = {
+    "evaluate": Recipe(
+        "backend.recipes.evaluate",
+        "Evaluation",
+        "Asks models the same questions and measures the answers.",
+        {"models": "answerer", "dataset": "dataset", "reward_model": "adapter", "answers": "run"},
+    ),
+}
 
 RECIPES: dict[str, Recipe] = {**METHODS, **OTHERS}
 

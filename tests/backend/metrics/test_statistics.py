@@ -1,4 +1,4 @@
-"""The statistics keep their word: over 2,000 simulated evaluations 95 % intervals hold the truth in 93 to 97 % of them."""
+"""The statistics keep their word: of 2,000 simulated 95 % intervals, 93 to 97 % hold the truth."""
 
 from __future__ import annotations
 
