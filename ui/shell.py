@@ -97,10 +97,7 @@ def launch(lab: Lab) -> gr.Blocks:
         server_name=lab.settings.host,
         server_port=lab.settings.port,
         share=lab.settings.share,
-        app_kwargs={
-            "routes": [Route("/health", _health)],
-            "middleware": [Middleware(Names, alone=not lab.settings.public)],
-        },
+        app_kwargs={"routes": [Route("/health", _health)], "middleware": [names]},
         theme=_theme(),
         css_paths=[STYLE, STYLE.with_name("runs.css"), STYLE.with_name("data.css")],
         head=HEAD,
