@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backend.engines.tasks import TASKS, kind_in
 from backend.errors import BadInput, HubError, LabError, NotFound
 from backend.jobs import Run
 from backend.recipes.loading import hub_errors
 from backend.settings import Settings
-from backend.starter import MODEL_ID, SAMPLES
+from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready
 from backend.store import Store
 
 _HUB_ID = re.compile(r"[\w.\-]{1,96}(/[\w.\-]{1,96})?")
@@ -44,18 +45,31 @@ class Catalog:
         self.store = store
         self._hub_silent_until = self._hub_heard_until = 0.0
         self._cached: tuple[float, list[Entry]] = (-_QUIET, [])
+        self._cached_kinds: dict[str, str] = {}  # by name, as backend.engines.tasks tells them
 
     # -- models -------------------------------------------------------------------------------------------------
 
-    def models(self, query: str = "") -> list[Entry]:
-        """Chat models: the starter, folders, the cache, and with a `query` what the Hub finds."""
-        found = [Entry(MODEL_ID, "starter", "ready here")]
-        folder = self.settings.home / "models"
-        found += [Entry(f"models/{path.parent.name}", "disk") for path in sorted(folder.glob("*/config.json"))]
-        found += self._cache()
+    def models(self, query: str = "", task: str = "") -> list[Entry]:
+        """Chat models, or those for a `task`: the starter, folders, the cache, and with a `query` what the Hub finds.
+
+        Without one, a task's list ends with small models of the Hub that do it well.
+        """
+        kinds = TASKS[task].kinds if task else ("causal",)
+        note = "knows little but English" if task == "translation" else "ready here"
+        found = [Entry(MODEL_ID, "starter", note)] if "causal" in kinds else []
+        if "embed" in kinds:
+            there = embedder_ready(self.settings.starter)
+            found.append(Entry(EMBEDDER_ID, "starter", "ready here" if there else "fetched first, 84 MB"))
+        folders = sorted((self.settings.home / "models").glob("*/config.json"))
+        found += [
+            Entry(f"models/{path.parent.name}", "disk") for path in folders if not task or kind_in(path.parent) in kinds
+        ]
+        found += [entry for entry in self._cache() if not task or self._cached_kinds.get(entry.name) in kinds]
         if query:
             found = [entry for entry in found if query.lower() in entry.name.lower()]
-            found += self._search(query)
+            found += self._search(query, task or "text-generation")
+        elif task:
+            found += [Entry(name, "hub", "on the Hub") for name in TASKS[task].suggested]
         return list({entry.name: entry for entry in reversed(found)}.values())[::-1]
 
     def model(self, name: str) -> str:
@@ -64,7 +78,7 @@ class Catalog:
         Raises NotFound, Gated, HubError, BadInput.
         """
         name = name.strip() or MODEL_ID
-        if name == MODEL_ID:
+        if name in (MODEL_ID, EMBEDDER_ID):
             return name
         if name.startswith("models/"):
             return str(self._model_folder(self.settings.home / "models" / Path(name).name, name))
@@ -237,14 +251,15 @@ class Catalog:
                 and {"config.json"} <= (names := {f.file_name for rev in repo.revisions for f in rev.files})
                 and any(n.endswith(".safetensors") for n in names)
             ]
+            self._cached_kinds = {
+                repo.repo_id: kind_in(rev.snapshot_path) for repo in repos for rev in list(repo.revisions)[:1]
+            }
             self._cached = (time.monotonic(), entries)
         return entries
 
-    def _search(self, query: str) -> list[Entry]:
+    def _search(self, query: str, task: str) -> list[Entry]:
         try:
-            found = self.ask_hub("search").list_models(
-                search=query, filter="text-generation", sort="downloads", limit=20
-            )
+            found = self.ask_hub("search").list_models(search=query, filter=task, sort="downloads", limit=20)
             with hub_errors(query):
                 return [Entry(info.id, "hub", f"{info.downloads or 0:,} downloads") for info in found]
         except HubError:

@@ -27,6 +27,7 @@ from backend.data import Data
 from backend.door import broken, door
 from backend.engines import script as engines_script
 from backend.engines.client import EngineProcess
+from backend.engines.tasks import TASKS, whole
 from backend.engines.text import ChatParams
 from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.jobs import ENDED, Job, Run, Status
@@ -107,7 +108,7 @@ class Lab:
     def stream(self, engine: str, request: Mapping[str, Any], owner: str) -> Generator[ev.Event, None, None]:
         """Events of one answer. Closing the generator stops it within a step. A failure is raised as LabError."""
         try:
-            params = dict(request)
+            params = whole(engine, dict(request)) if engine in TASKS else dict(request)
             params["model"] = self.catalog.model(str(params.get("model") or ""))
             params["adapter"] = self.catalog.adapter(str(params.get("adapter") or ""), owner)
             for event in self.engine.stream(engine, params):
@@ -363,8 +364,9 @@ class Lab:
     # -- models and data ----------------------------------------------------------------------------------------
 
     @door
-    def models(self, query: str = "") -> list[Entry]:
-        return self.catalog.models(query)
+    def models(self, query: str = "", task: str = "") -> list[Entry]:
+        """Chat models, or those that can do a task of TASKS."""
+        return self.catalog.models(query, task)
 
     @door
     def adapters(self, owner: str, model: str = MODEL_ID) -> list[Entry]:

@@ -14,12 +14,13 @@ import json
 import resource
 import shutil
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from backend.engines.pace import Pace
 from backend.errors import BadInput, NoRoom, NotFound
@@ -97,6 +98,14 @@ class Base:
     words: Words
     voices: dict[str, Voice] = field(default_factory=dict)
     users: int = 0
+    used: float = field(default_factory=time.monotonic)
+
+
+class Neighbour(Protocol):
+    """Who else holds models in this process."""
+
+    def oldest(self) -> tuple[float, Callable[[], None]] | None:
+        """When its longest unused model was last used, and how to let it go; None when there is none."""
 
 
 class Shelf:
@@ -107,6 +116,7 @@ class Shelf:
 
     def __init__(self, forget: Callable[[Hashable], None] = lambda key: None) -> None:
         self._forget = forget
+        self.neighbour: Neighbour | None = None
         self._words: OrderedDict[str, Words] = OrderedDict()
         self._bases: OrderedDict[str, Base] = OrderedDict()
         self._lock = threading.Lock()  # held for moments
@@ -124,7 +134,7 @@ class Shelf:
         with self._loading:
             if known := self.known(name):
                 return known
-            found = self._words[name] = _read_words(name, fetch(name, self._make_room, say))
+            found = self._words[name] = _read_words(name, fetch(name, self.make_room, say))
             while len(self._words) > _TOKENIZERS:
                 self._words.popitem(last=False)
             return found
@@ -152,6 +162,7 @@ class Shelf:
         finally:
             with self._lock:
                 base.users -= 1
+                base.used = time.monotonic()
 
     def load(self, name: str, adapter: str = "", say: Say = _silent) -> None:
         """Have the voice in memory. Raises what `use` raises."""
@@ -166,7 +177,7 @@ class Shelf:
                 with self._lock:
                     self._bases[name] = base
             if adapter:
-                folder = fetch(adapter, self._make_room, say)
+                folder = fetch(adapter, self.make_room, say)
                 say(f"Putting the adapter {adapter} on {name}.")
                 voice = _read_adapter(base, adapter, folder)
                 with self._lock:
@@ -190,7 +201,7 @@ class Shelf:
     def _read_base(self, words: Words, say: Say) -> Base:
         device = choose(find())
         dtype = _dtype(device)
-        self._make_room(words.name, _bytes(words, dtype))
+        self.make_room(words.name, _bytes(words, dtype))
         say(f"Loading {words.name}.")
         return Base(words, {"": Voice(words, _read_model(words, dtype).to(device.device), device.threads)})
 
@@ -203,17 +214,25 @@ class Shelf:
             del base
             gc.collect()
 
-    def _make_room(self, name: str, need: int) -> None:
-        """Let bases that nobody uses go, the longest unused first, until `need` bytes fit. Raises NoRoom."""
+    def make_room(self, name: str, need: int) -> None:
+        """Let models that nobody uses go, here and next door, the longest unused first, until `need` bytes fit.
+
+        Raises NoRoom.
+        """
         while need and need + _SPARE > (free := free_memory()):
             with self._lock:
-                idle = next((key for key, base in self._bases.items() if not base.users), None)
-            if idle is None:
+                idle = next(((base.used, key) for key, base in self._bases.items() if not base.users), None)
+            beside = self.neighbour.oldest() if self.neighbour else None
+            if beside and (idle is None or beside[0] < idle[0]):
+                beside[1]()
+                gc.collect()
+            elif idle:
+                self._drop(idle[1])
+            else:
                 raise NoRoom(
                     f"{name} needs {_size(need + _SPARE)} of memory to load, and {_size(free)} are free.",
                     "Choose a smaller model, or try again when other answers and runs are done.",
                 )
-            self._drop(idle)
 
 
 def fetch(name: str, make_room: Callable[[str, int], None] = lambda name, need: None, say: Say = _silent) -> Path:
@@ -311,7 +330,7 @@ def _read_model(words: Words, dtype: Any) -> Any:
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
+def _reading(name: str, role: str = "as a chat model") -> Iterator[None]:
     """What the loaders say of files that they can't use becomes BadInput."""
     try:
         with hub_errors(name):
@@ -320,7 +339,7 @@ def _reading(name: str) -> Iterator[None]:
         if out_of_memory(error):  # an ImportError too: "failed to map segment from shared object"
             raise MemoryError(str(error)) from error
         raise BadInput(
-            f"transformers can't load {name} as a chat model: {_first_line(error)}.", "Choose another model."
+            f"transformers can't load {name} {role}: {_first_line(error)}.", "Choose another model."
         ) from error
 
 

@@ -8,7 +8,8 @@ Out:  {"id": "a", "event": {"type": "Wrote", …}}                          the 
 The first line out is Started with the id "", when requests can be answered. Requests may come before; the end of stdin
 ends the process at once. Whatever else is printed goes to stderr.
 
-One thread advances all open answers in turn, a step each; one more loads models, so that answers go on meanwhile.
+One thread advances all open answers in turn, a step each; one more loads models, so that answers go on meanwhile; and
+one more computes answers whose steps are long.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import IO, Any
 
 from backend import events as ev
 from backend.engines.shelf import free_memory, out_of_memory
+from backend.engines.tasks_engine import engines
 from backend.engines.text import ChatParams, CompleteParams, InspectParams, TextEngine
 from backend.errors import BadInput, Broken, LabError, NoRoom
 from backend.recipes.device import choose, find
@@ -49,6 +51,7 @@ class Worker:
         self._open: dict[str, Generator[ev.Event, None, None]] = {}
         self._turn: deque[str] = deque()  # of those that are not waiting for a model
         self._loader = ThreadPoolExecutor(1, "loader")
+        self._beside = ThreadPoolExecutor(1, "beside")  # for answers whose steps are long
 
     def run(self, requests: IO[bytes], preload: bool = False) -> None:
         """Answer until `requests` ends; then the process ends too."""
@@ -58,6 +61,7 @@ class Worker:
             "text": (engine, ChatParams),
             "complete": (engine, CompleteParams),
             "inspect": (engine, InspectParams),
+            **dict(engines(engine)),
         }
         self._say("", ev.Started(info=_warm_up()))  # takes seconds; requests wait in the inbox meanwhile
         if preload:
@@ -106,7 +110,8 @@ class Worker:
         if engine.ready(params):
             self._turn.append(id)
         else:
-            self._loader.submit(self._prepare, id, partial(engine.prepare, params, partial(self._note, id)))
+            apart = partial(engine.apart, params) if hasattr(engine, "apart") else None
+            self._loader.submit(self._prepare, id, partial(engine.prepare, params, partial(self._note, id)), apart)
 
     def _load(self, id: str, message: dict[str, Any]) -> None:
         engine, _ = self._engine(id, message)
@@ -122,29 +127,49 @@ class Worker:
             raise BadInput(f"The id {id!r} is in use.", "Give each answer an id of its own.")
         return self._engines[name]
 
-    def _prepare(self, id: str, load: Work) -> None:
+    def _prepare(self, id: str, load: Work, apart: Callable[[], bool] | None = None) -> None:
         """Runs in the loader's thread."""
         error: Exception | None = None
+        beside = False
         if id in self._open:  # else it was closed while it waited
             try:
                 load()
+                beside = apart is not None and apart()
             except Exception as caught:
                 error = caught
-        self._inbox.put((id, partial(self._prepared, id, error)))
+        self._inbox.put((id, partial(self._prepared, id, error, beside)))
 
-    def _prepared(self, id: str, error: Exception | None) -> None:
+    def _prepared(self, id: str, error: Exception | None, beside: bool) -> None:
         if id not in self._open:
             return
         if error is not None:
             del self._open[id]
             raise error
-        self._turn.append(id)
+        if beside:
+            self._beside.submit(self._answer_beside, id, self._open[id])
+        else:
+            self._turn.append(id)
+
+    def _answer_beside(self, id: str, answer: Generator[ev.Event, None, None]) -> None:
+        """Runs in a thread of its own, one answer after the other. What is closed meanwhile ends at its next event."""
+        try:
+            while id in self._open:
+                event = next(answer)
+                if event.ends and self._open.pop(id, None) is None:
+                    break
+                if id in self._open or event.ends:
+                    self._say(id, event)
+        except Exception as error:
+            if self._open.pop(id, None) is not None:
+                self._fail(id, error)
+        finally:
+            answer.close()
 
     def _close(self, id: str) -> None:
         if answer := self._open.pop(id, None):  # else it has ended meanwhile
             if id in self._turn:
                 self._turn.remove(id)
-            answer.close()
+                answer.close()
             self._say(id, ev.Cancelled(reason="closed"))
 
     def _step(self, id: str) -> None:

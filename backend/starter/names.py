@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from backend.starter.embedder import EMBEDDER_ID, fetch_embedder
 from backend.starter.model import MODEL_ID, Say, fetch, silent
 
 SAMPLES: dict[str, Path] = {
@@ -13,13 +14,15 @@ SAMPLES: dict[str, Path] = {
 
 
 def locate(name: str, folder: Path | None = None, say: Say = silent) -> str:
-    """The local folder of the embedded model, the file of a sample dataset, or any other name unchanged.
+    """The local folder of an embedded model, the file of a sample dataset, or any other name unchanged.
 
     The model is fetched into the starter `folder` first where it isn't there yet, or waited for while another
     process fetches it. Raises what `fetch` raises.
     """
     if name == MODEL_ID:
         return str(fetch(folder, say=say))
+    if name == EMBEDDER_ID:
+        return str(fetch_embedder(folder, say=say))
     if name in SAMPLES:
         return str(SAMPLES[name])
     return name

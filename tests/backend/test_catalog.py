@@ -14,7 +14,7 @@ import pytest
 from backend.catalog import Catalog
 from backend.errors import BadInput, Gated, HubError, NotFound
 from backend.settings import Settings
-from backend.starter import MODEL_ID
+from backend.starter import EMBEDDER_ID, MODEL_ID
 from backend.store import Store
 
 
@@ -144,3 +144,17 @@ def test_a_silent_hub_is_left_alone_for_a_while(catalog, monkeypatch):
     with pytest.raises(HubError, match="can't be reached"):
         catalog.model("org/chat")
     assert time.monotonic() - start < 5, "its client alone would try for half a minute"
+
+
+def test_models_are_filtered_by_task(catalog):
+    from backend.engines.tasks import TASKS
+
+    folder = catalog.settings.home / "models" / "gaps"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"architectures": ["BertForMaskedLM"], "model_type": "bert"}')
+    names = {task: [entry.name for entry in catalog.models(task=task)] for task in TASKS}
+    assert names["fill-mask"][0] == "models/gaps"
+    assert "models/gaps" not in names["summarization"]
+    assert names["summarization"][0] == MODEL_ID
+    assert names["sentence-similarity"][0] == EMBEDDER_ID
+    assert names["image-classification"] == list(TASKS["image-classification"].suggested)

@@ -124,7 +124,7 @@ def test_what_is_no_model(tiny: Path, tmp_path: Path) -> None:
         Shelf().load(str(tmp_path / "torn"))
 
 
-def test_bases_that_nobody_uses_make_room(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bases_that_nobody_usesmake_room(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory for two models: the longest unused goes, one in use stays, and when all are in use the next is refused."""
     names = [str(shutil.copytree(tiny, tmp_path / name)) for name in "abc"]
     size = sum(path.stat().st_size for path in tiny.glob("*.safetensors"))
