@@ -23,7 +23,7 @@ from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready
 from backend.store import Store
 
 _HUB_ID = re.compile(r"[\w.\-]{1,96}(/[\w.\-]{1,96})?")
-DATASETS = ("rows.parquet", "rows.jsonl")  # what a run that makes a dataset writes into its folder
+DATASETS = ("rows.jsonl",)  # what a run that makes a dataset writes into its folder
 _QUIET = 60.0  # seconds that we believe what we last saw of the Hub: that it answers, or that it doesn't
 _PATIENCE = 4.0  # seconds for its first word
 

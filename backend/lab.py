@@ -330,7 +330,7 @@ class Lab:
             case "model":
                 return self.catalog.model(name)
             case "dataset":
-                return self.catalog.dataset(name, owner)
+                return self.catalog.dataset(name, owner) if name else ""
             case "adapter":
                 return self.catalog.adapter(name, owner)
             case "answerer":

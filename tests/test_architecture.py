@@ -85,7 +85,13 @@ def test_siblings_do_not_know_one_another(package: str) -> None:
 
 def test_recipes_know_only_their_neighbours() -> None:
     allowed = ["backend.recipes", *(f"backend.{part}" for part in FOR_RECIPES)]
-    assert [p for p in every_import("backend.recipes") if within(p[1], "backend") and not within(p[1], *allowed)] == []
+    tables = {(m, found) for m, found in every_import("backend.recipes") if within(found, "backend.tables")}
+    assert {m for m, _ in tables} <= {f"backend.recipes.{name}" for name in ("table", "quality", "generate")}
+    assert [
+        p
+        for p in sorted({*every_import("backend.recipes")} - tables)
+        if within(p[1], "backend") and not within(p[1], *allowed)
+    ] == []
 
 
 def test_engines_take_little_from_the_recipes() -> None:

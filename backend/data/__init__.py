@@ -32,13 +32,13 @@ from backend.data.shaping import Shaping
 from backend.data.source import Source
 from backend.door import door
 from backend.errors import LabError, NotFound, NotYours
+from backend.recipes.quality import FINDINGS
 from backend.settings import Settings
 from backend.store import Store
 
 __all__ = ["Data", "Source"]
 
 Say = Callable[[float, float], None]
-FINDINGS = "findings.json"  # in the folder of a run of checks
 FIGURES = 1_280  # figures of columns that are kept
 
 

@@ -134,6 +134,18 @@ OTHERS: dict[str, Recipe] = {
         "Asks models the same questions and measures the answers.",
         {"models": "answerer", "dataset": "dataset", "reward_model": "adapter", "answers": "run"},
     ),
+    "quality": Recipe(
+        "backend.recipes.quality",
+        "Check a dataset",
+        "Duplicates, leaks, odd lengths, languages and personal data, over all its rows.",
+        {"dataset": "dataset", "other": "dataset"},
+    ),
+    "generate": Recipe(
+        "backend.recipes.generate",
+        "Have a model answer",
+        "An answer to each row of a column, as a new dataset.",
+        {"model": "model", "dataset": "dataset", "adapter": "adapter"},
+    ),
 }
 
 RECIPES: dict[str, Recipe] = {**METHODS, **OTHERS}

@@ -21,7 +21,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from backend import errors
 from backend.errors import LabError, NoRoom
@@ -30,6 +30,12 @@ ROOT = Path(__file__).resolve().parents[2]
 ANSWER = 64 << 20  # bytes a child may say
 Say = Callable[[float, float], None]
 Answer = Callable[[dict[str, Any], Say], Any]
+
+
+class Stop(Protocol):
+    """What says that the work is no longer wanted; a `threading.Event` is one."""
+
+    def is_set(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def run(
     request: dict[str, Any],
     limits: Limits,
     say: Say = silent,
-    stop: threading.Event | None = None,
+    stop: Stop | None = None,
     output: int | None = None,
 ) -> Any:
     """What `module` answers to `request`. `output` is an open file that it may write to and nothing else.
@@ -151,7 +157,7 @@ class Spares:
 SPARES = Spares(("backend.tables.sql", "backend.tables.trial"))
 
 
-def _lines(process: subprocess.Popen[bytes], limits: Limits, stop: threading.Event | None) -> Iterator[bytes]:
+def _lines(process: subprocess.Popen[bytes], limits: Limits, stop: Stop | None) -> Iterator[bytes]:
     """Whole lines as they come; ends when the process does."""
     assert process.stdout
     deadline = time.monotonic() + limits.seconds

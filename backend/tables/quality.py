@@ -6,7 +6,6 @@ out: the rows found are those to drop. Works in a process of its own; `say` tell
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +67,7 @@ def check(
     other: Table | None = None,
     whole: bool = False,
     say: child.Say = child.silent,
-    stop: threading.Event | None = None,
+    stop: child.Stop | None = None,
 ) -> list[Finding]:
     """Findings about one column with text or chats, one for each check, those of nothing included.
 

@@ -54,7 +54,9 @@ def build(desk: Desk) -> tuple[Panel, gr.HTML]:
     @toasts
     def on_launch(view: dict[str, Any], column: str, other: str, request: gr.Request) -> list[Any]:
         asked = {key: view[key] for key in ("dataset", "config", "split", "revision")}
-        run = lab.launch("quality", asked | {"column": column or "", "other": other or ""}, owner(request))
+        dataset, _, split = (other or "").partition(":")
+        asked |= {"column": column or "", "other": dataset, "other_split": split}
+        run = lab.launch("quality", asked, owner(request))
         return [run.id, gr.Timer(active=True), told.waiting("queued", {})]
 
     @toasts

@@ -12,7 +12,7 @@ import pytest
 
 from backend import events as ev
 from backend.recipes import METHODS, adapters, device, why_not
-from backend.recipes.params import PROMPTS, check
+from backend.recipes.params import check
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
 Train = Callable[..., list[ev.Event]]
