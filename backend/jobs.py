@@ -15,12 +15,16 @@ ENDED: tuple[State, ...] = ("paused", "finished", "failed", "cancelled")
 
 @dataclass(frozen=True)
 class Job:
-    """What to do (`recipe`, `params`), where (`target`) and for whom (`owner`). Never holds a secret."""
+    """What to do (`recipe`, `params`), where (`target`) and for whom (`owner`). Never holds a secret.
+
+    `group` is shared by the runs of a sweep.
+    """
 
     recipe: str
     params: dict[str, Any]
     target: str
     owner: str
+    group: str = ""
 
 
 @dataclass(frozen=True)

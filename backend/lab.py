@@ -7,6 +7,7 @@
     lab.cancel(run, owner, save=True)     stop it
     lab.runs(owner)                       the owner's runs, newest first
     lab.data.rows(dataset, owner)         a page of a dataset; the rest about data is there too
+    lab.outcomes.zip(run, owner)          what a run made, to take away; cards, notebooks and sweeps are there too
 
 Every method raises LabError and nothing else.
 """
@@ -33,6 +34,7 @@ from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.jobs import ENDED, Job, Run, Status
 from backend.lens import Lens
 from backend.lineage import related
+from backend.outcomes import Outcomes
 from backend.recipes import METHODS, RECIPES, Kind, Method, Recipe, why_not
 from backend.recipes import script as recipes_script
 from backend.recipes.params import check
@@ -60,6 +62,7 @@ class Lab:
         self.store = store
         self.catalog = Catalog(settings, store)
         self.data = Data(settings, self.catalog, store)
+        self.outcomes = Outcomes(self)
         self.targets: Mapping[str, Target] = {target.name: target for target in targets}
         self.engine = engine
         self.lenses = Lens(settings.child_env)
@@ -133,18 +136,24 @@ class Lab:
 
     @door
     def launch(
-        self, recipe: str, params: Mapping[str, Any], owner: str, target: str = "local", parent: str = ""
+        self,
+        recipe: str,
+        params: Mapping[str, Any],
+        owner: str,
+        target: str = "local",
+        parent: str = "",
+        group: str = "",
     ) -> Run:
         """Check everything that can be checked now, then queue. Raises BadInput, BadData, NotFound, NoRoom, …"""
         place = self._target(target)
-        asked, resolved = self._checked(recipe, params, owner)
+        asked, resolved = self.checked(recipe, params, owner)
         with room(self.settings.home, _DISK):
-            run = self.store.add(Job(recipe, asked, target, owner), resolved, parent)
+            run = self.store.add(Job(recipe, asked, target, owner, group), resolved, parent)
         place.start(run)
         return run
 
-    def _checked(self, recipe: str, params: Mapping[str, Any], owner: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Whole, checked params, as they were asked for and with names resolved. Raises what `launch` raises."""
+    def checked(self, recipe: str, params: Mapping[str, Any], owner: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Whole, checked params, as they were asked for and with names resolved; queues nothing. Raises as `launch`."""
         what = self._recipe(recipe)
         asked = check(what.params, dict(params)).model_dump(mode="json")
         if recipe in METHODS and (why := why_not(recipe, asked["adapter"])):
@@ -267,6 +276,7 @@ class Lab:
             "mine": self._waiting(run) if state == "queued" else [],
             "params": run.job.params,
             "parent": run.parent,
+            "group": run.job.group,
             "info": status.info,
             "created": run.created,
             "started": status.started,
@@ -400,7 +410,7 @@ class Lab:
 
         It takes seconds: the real trainer prepares them, in a process of its own. Raises what `launch` raises.
         """
-        _, resolved = self._checked(recipe, params, owner)
+        _, resolved = self.checked(recipe, params, owner)
         return self.lenses.look(recipe, {name: resolved[name] for name in _LENS if name in resolved})
 
     @door

@@ -32,7 +32,7 @@ from backend.jobs import Job, Run
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, recipe TEXT NOT NULL, target TEXT NOT NULL, params TEXT NOT NULL,
-    created REAL NOT NULL, parent TEXT NOT NULL DEFAULT '',
+    created REAL NOT NULL, parent TEXT NOT NULL DEFAULT '', sweep TEXT NOT NULL DEFAULT '',
     summary TEXT, summary_size INTEGER NOT NULL DEFAULT -1  -- a cache of the fold, true while the log has this size
 );
 CREATE INDEX IF NOT EXISTS runs_of_owner ON runs (owner, created DESC);
@@ -58,6 +58,8 @@ class Store:
             with self._db() as db:
                 db.execute("PRAGMA journal_mode=WAL")
                 db.executescript(_SCHEMA)
+                if "sweep" not in {row["name"] for row in db.execute("PRAGMA table_info(runs)")}:  # of an older version
+                    db.execute("ALTER TABLE runs ADD COLUMN sweep TEXT NOT NULL DEFAULT ''")
 
     @contextmanager
     def _db(self) -> Iterator[sqlite3.Connection]:
@@ -88,8 +90,9 @@ class Store:
             (run.folder / "reserve").write_bytes(b"\0" * _RESERVE)
             with self._db() as db:
                 db.execute(
-                    "INSERT INTO runs (id, owner, recipe, target, params, created, parent) VALUES (?,?,?,?,?,?,?)",
-                    (run.id, job.owner, job.recipe, job.target, json.dumps(job.params), created, parent),
+                    "INSERT INTO runs (id, owner, recipe, target, params, created, parent, sweep) "
+                    "VALUES (?,?,?,?,?,?,?,?)",
+                    (run.id, job.owner, job.recipe, job.target, json.dumps(job.params), created, parent, job.group),
                 )
         return run
 
@@ -121,12 +124,20 @@ class Store:
             ).fetchall()
         return [self._run(row) for row in rows]
 
+    def grouped(self, group: str, owner: str) -> list[Run]:
+        """The owner's runs of a sweep, in the order of their making."""
+        with self._db() as db:
+            rows = db.execute(
+                "SELECT * FROM runs WHERE sweep = ? AND owner = ? ORDER BY rowid", (group, owner)
+            ).fetchall()
+        return [self._run(row) for row in rows if group]
+
     def count(self, owner: str) -> int:
         with self._db() as db:
             return int(db.execute("SELECT count(*) FROM runs WHERE owner = ?", (owner,)).fetchone()[0])
 
     def _run(self, row: sqlite3.Row) -> Run:
-        job = Job(row["recipe"], json.loads(row["params"]), row["target"], row["owner"])
+        job = Job(row["recipe"], json.loads(row["params"]), row["target"], row["owner"], row["sweep"])
         return Run(row["id"], job, self.home / "runs" / row["id"], row["created"], row["parent"])
 
     def summaries(self, run_ids: Sequence[str]) -> dict[str, tuple[dict[str, Any], int]]:
