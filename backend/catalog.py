@@ -93,6 +93,15 @@ class Catalog:
         self._on_hub(name, "model")
         return name
 
+    def kind(self, name: str, task: str) -> str:
+        """The kind of the model `name`, as backend.engines.tasks tells them; of one not on this disk, the likeliest."""
+        if name in (MODEL_ID, EMBEDDER_ID):
+            return "causal" if name == MODEL_ID else "embed"
+        self._cache()
+        place = Path(self.model(name))
+        found = kind_in(place) if place.is_dir() else self._cached_kinds.get(name, "")
+        return found or next(kind for kind in TASKS[task].kinds if kind != "causal")
+
     def adapter(self, name: str, owner: str) -> str:
         """The folder of `run/ID`'s adapter, a checked path or a Hub id; '' stays ''."""
         name = name.strip()

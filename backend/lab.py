@@ -27,8 +27,9 @@ from backend.catalog import Catalog, Entry
 from backend.data import Data
 from backend.door import broken, door
 from backend.engines import script as engines_script
+from backend.engines import tasks_script
 from backend.engines.client import EngineProcess
-from backend.engines.tasks import TASKS, whole
+from backend.engines.tasks import TASKS, FileParams, whole
 from backend.engines.text import ChatParams
 from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.jobs import ENDED, Job, Run, Status
@@ -40,7 +41,7 @@ from backend.recipes import script as recipes_script
 from backend.recipes.params import check
 from backend.recipes.rewards import is_place
 from backend.settings import Settings
-from backend.starter import MODEL_ID, SAMPLES, locate, ready
+from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
 from backend.store import Claim, Store, room
 from backend.targets import Target
 
@@ -425,6 +426,12 @@ class Lab:
             return self._told(asked.model) + engines_script.code(
                 asked, model=self._place(asked.model), adapter=self._place(adapter, asked.adapter)
             )
+        if recipe in TASKS:
+            request = check(TASKS[recipe].params, whole(recipe, dict(params)))
+            if self.settings.public and isinstance(request, FileParams):
+                request = request.model_copy(update={"file": Path(request.file).name})
+            kind = self.catalog.kind(request.model, recipe)
+            return self._told(request.model) + tasks_script.code(recipe, request, kind, self._place(request.model))
         method = self._method(recipe)
         settings = check(method.params, dict(params))
         dataset = self.catalog.dataset(settings.dataset, owner)
@@ -436,7 +443,8 @@ class Lab:
         """Where `name` is on this disk; strangers are shown the last part of a path instead."""
         if self.settings.public:
             return Path(name).name if name.startswith("/") else public_name or name
-        return locate(name) if name in SAMPLES or (name == MODEL_ID and ready(self.settings.starter)) else name
+        there = {MODEL_ID: ready, EMBEDDER_ID: embedder_ready}.get(name)
+        return locate(name) if name in SAMPLES or (there and there(self.settings.starter)) else name
 
     def _told(self, model: str) -> str:
         place = self._place(model)

@@ -17,9 +17,9 @@ from backend.engines import tasks as t
 from backend.engines.shelf import Say, _silent
 from backend.engines.tasks_generate import heard, written
 from backend.engines.tasks_models import Tool, Toolbox, picture
-from backend.engines.text import Answer, ChatParams, TextEngine
+from backend.engines.tasks_script import asked
+from backend.engines.text import Answer, TextEngine
 from backend.errors import BadInput
-from backend.recipes.params import check
 
 _CHANNEL_TOKENS = 512  # of a text whose likelihood is asked for
 
@@ -78,7 +78,7 @@ class TaskEngine:
     def _asked(self, request: t.TaskParams) -> Generator[ev.Event, None, dict[str, Any]]:
         """What a chat model says when it is asked to do the task."""
         words, name = [], "answer" if isinstance(request, t.QuestionParams) else "text"
-        for event in self._text.stream(chat(request)):
+        for event in self._text.stream(asked(request)):
             if isinstance(event, ev.Wrote):
                 words.append(event.text)
             if isinstance(event, ev.Finished):
@@ -88,23 +88,6 @@ class TaskEngine:
         if isinstance(request, t.TranslateParams):
             how += "; small ones know little but English"
         return {name: "".join(words).strip(), "how": how}
-
-
-def chat(request: t.TaskParams) -> ChatParams:
-    """The task as a question to a chat model."""
-    match request:
-        case t.SummarizeParams():
-            asked = f"Summarise this text in one or two sentences.\n\n{request.text}"
-        case t.TranslateParams():
-            asked = f"Translate from {request.source} to {request.target}. Answer with the translation alone.\n\n"
-            asked += request.text
-        case t.QuestionParams():
-            asked = f"{request.context}\n\nQuestion: {request.question}\nAnswer in a few words."
-        case _:
-            raise BadInput(f"{request.model} writes text; this task needs another kind of model.", "Choose one.")
-    turn = {"role": "user", "content": asked}
-    values = {"model": request.model, "messages": [turn], "max_new_tokens": request.max_new_tokens, "temperature": 0}
-    return check(ChatParams, values)
 
 
 def _by_tool(tool: Tool, request: t.TaskParams) -> Generator[ev.Event, None, dict[str, Any]]:
