@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.media import MEDIA_ROOT
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -99,8 +100,9 @@ def launch(lab: Lab) -> gr.Blocks:
         share=lab.settings.share,
         app_kwargs={"routes": [Route("/health", _health)], "middleware": [names]},
         theme=_theme(),
-        css_paths=[STYLE, STYLE.with_name("runs.css"), STYLE.with_name("data.css")],
+        css_paths=[STYLE, STYLE.with_name("runs.css"), STYLE.with_name("data.css"), STYLE.with_name("tasks.css")],
         head=HEAD,
+        allowed_paths=[MEDIA_ROOT],  # the example pictures and recordings that Gradio brings along
         favicon_path=Path(__file__).with_name("favicon.svg"),
         footer_links=["api"],
         mcp_server=True,
