@@ -30,11 +30,12 @@ _PATIENCE = 4.0  # seconds for its first word
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing to choose. `source` is starter, disk, cache, run, upload, sample or hub."""
+    """One thing to choose. `source` is starter, disk, cache, run, upload, sample or hub; `fits` what was asked for."""
 
     name: str
     source: str
     note: str = ""
+    fits: bool = True
 
 
 class Catalog:

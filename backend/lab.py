@@ -18,7 +18,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,10 +36,10 @@ from backend.jobs import ENDED, Job, Run, Status
 from backend.lens import Lens
 from backend.lineage import related
 from backend.outcomes import Outcomes
-from backend.recipes import METHODS, RECIPES, Kind, Method, Recipe, why_not
+from backend.recipes import METHODS, RECIPES, Kind, Method, Recipe, data, why_not
 from backend.recipes import script as recipes_script
 from backend.recipes.params import check
-from backend.recipes.rewards import is_place
+from backend.recipes.rewards import REWARDS, is_place
 from backend.settings import Settings
 from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
 from backend.store import Claim, Store, room
@@ -384,8 +384,25 @@ class Lab:
         return self.catalog.adapters(owner, model or MODEL_ID)
 
     @door
-    def datasets(self, owner: str) -> list[Entry]:
-        return self.catalog.datasets(owner)
+    def datasets(self, owner: str, recipe: str = "") -> list[Entry]:
+        """Samples and uploads; with a recipe each tells whether it `fits`."""
+        found = self.catalog.datasets(owner)
+        if not recipe:
+            return found
+        wants = self._method(recipe).wants
+        return [replace(one, fits=data.fits(self.catalog.dataset(one.name, owner), wants)) for one in found]
+
+    @door
+    def rewards(self, owner: str) -> list[tuple[str, str]]:
+        """What answers can be rewarded by: (in words, what `reward` takes); the owner's reward runs come first."""
+        runs = [run for run in self.store.runs(owner, _RELATIVES) if run.job.recipe == "reward"]
+        made = [run for run in runs if (run.folder / "adapter").is_dir() or (run.folder / "model").is_dir()]
+        learned = [
+            (f"run/{run.id} · learned from {run.job.params.get('dataset', '')}", f"run/{run.id}") for run in made
+        ]
+        return learned + [
+            (f"{name} · {one.title}", f"{name}:{one.value}" if one.value else name) for name, one in REWARDS.items()
+        ]
 
     @door
     def upload(self, owner: str, path: Path, name: str = "") -> str:

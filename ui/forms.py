@@ -18,14 +18,20 @@ from pydantic.fields import FieldInfo
 class Form:
     """Draws a field for each of `model`'s, where it is made: `basic` ones first, the rest under More settings.
 
-    Fields in `hidden` are not drawn and not read. `components` are in the order that `read` and `fill` use.
+    Fields in `hidden`, and with `only` all others, are not drawn and not read. `components` are in the order that
+    `read` and `fill` use.
     """
 
     def __init__(
-        self, model: type[BaseModel], basic: Sequence[str] = (), hidden: Sequence[str] = (), prefix: str = "form"
+        self,
+        model: type[BaseModel],
+        basic: Sequence[str] = (),
+        hidden: Sequence[str] = (),
+        prefix: str = "form",
+        only: Sequence[str] = (),
     ) -> None:
         self.model = model
-        shown = [name for name in model.model_fields if name not in hidden]
+        shown = [name for name in only or model.model_fields if name not in hidden]
         first = [name for name in basic if name in shown] or shown
         rest = [name for name in shown if name not in first]
         self.names = [*first, *rest]

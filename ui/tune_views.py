@@ -5,12 +5,52 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
-from ui.views import plain, text
+from backend.recipes import METHODS, why_not
+from backend.recipes.params import Adapter
+from ui.views import ADAPTERS, duration, plain, plural, text
+
+# -- step 1: the data -------------------------------------------------------------------------------------------
 
 
-def preview(rows: Sequence[Mapping[str, Any]], limit: int = 5) -> str:
+def facts(look: Mapping[str, Any], drop: bool = False) -> str:
+    """Count, kind and columns; what is wrong, in which rows; the first rows."""
+    many = "rows not counted" if look["total"] is None else plural(look["total"], "row")
+    words = " · ".join(str(word) for word in (many, look["format"]) if word)
+    return (
+        f'<p class="facts"><b>{text(words)}</b> <span class=quiet>columns: '
+        f"{text(', '.join(look['columns']))}</span></p>{problem(look['problem'])}"
+        f"{findings(look['report'], drop)}{preview(look['rows'])}"
+    )
+
+
+def problem(said: Mapping[str, str] | None) -> str:
+    if not said:
+        return ""
+    return (
+        f'<div class="panel panel-error" role="alert" id="tune-problem"><b>{text(said["message"])}</b>'
+        f"<p>{text(said['hint'])}</p></div>"
+    )
+
+
+def findings(report: Mapping[str, Any], drop: bool) -> str:
+    """Each thing that is wrong, how often and where; rows that are there twice are only mentioned."""
+    lines = [_finding(one, "left out" if drop else "wrong") for one in report["wrong"]]
+    lines += [_finding(report["twice"], "kept")] if report["twice"] else []
+    return f'<ul class="findings" id="tune-findings">{"".join(lines)}</ul>' if lines else ""
+
+
+def _finding(one: Mapping[str, Any], mark: str) -> str:
+    more = " …" if one["count"] > len(one["rows"]) else ""
+    numbers = ", ".join(f"{number:,}" for number in one["rows"])
+    return (
+        f'<li class="finding-{text(mark.replace(" ", "-"))}"><b>{plural(one["count"], "row")}</b> {text(mark)}: '
+        f"{text(one['rule'])} <span class=quiet>row{'s' * (one['count'] > 1)} {numbers}{more}</span></li>"
+    )
+
+
+def preview(rows: Sequence[Mapping[str, Any]], limit: int = 4) -> str:
     """The first rows: chats as chats, other columns by name."""
     return f'<div class="rows">{"".join(_row(row) for row in rows[:limit])}</div>' if rows else ""
 
@@ -34,6 +74,119 @@ def _value(value: Any) -> str:
 def _cut(value: Any, most: int = 400) -> str:
     words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return words if len(words) <= most else words[:most] + "…"
+
+
+def lens(seen: Mapping[str, Any], left_out: bool = False) -> str:
+    """Rows token by token, those that are trained on coloured; below, how long rows are."""
+    note = f"<p class=quiet>{text(seen['note'])}</p>" if seen["note"] else ""
+    rows = "".join(f'<div class="seen">{"".join(map(_sequence, row))}</div>' for row in seen["rows"])
+    return (
+        '<p class="quiet">Token by token, as the trainer batches it. <span class="tokens"><span class="on">Coloured'
+        "</span></span> tokens are trained on; the others are only read.</p>"
+        f"{note}{rows}{_lengths(seen['lengths'], left_out)}"
+    )
+
+
+def _sequence(one: Mapping[str, Any]) -> str:
+    pieces = "".join(
+        f"<span{' class=on' if trained else ''}>{text(piece).replace(chr(10), '⏎' + chr(10))}</span>"
+        for piece, trained in one["pieces"]
+    )
+    name = f"{text(one['name'].capitalize())} · " if one["name"] else ""
+    rest = " …" if one["tokens"] > len(one["pieces"]) else ""
+    return (
+        f'<div><span class="quiet">{name}{plural(one["tokens"], "token")}, {one["trained"]:,} trained on</span>'
+        f'<div class="tokens">{pieces}{rest}</div></div>'
+    )
+
+
+def _lengths(lengths: Mapping[str, Any], left_out: bool) -> str:
+    width, counts, cut = lengths["width"], lengths["counts"], lengths["cut"]
+    most = max([*counts, 1])
+    bars = "".join(
+        f'<i class="{"over" if cut and place * width > cut else ""}" style="height:{100 * many / most:.0f}%" '
+        f'title="{place * width:,} to {(place + 1) * width - 1:,} tokens: {plural(many, "row")}"></i>'
+        for place, many in enumerate(counts)
+    )
+    of = "" if lengths["measured"] == lengths["total"] else f", measured on {plural(lengths['measured'], 'random row')}"
+    over = lengths["over"]
+    share = f"{100 * over / lengths['measured']:.1f} %" if lengths["measured"] else ""
+    what = "are left out" if left_out else "are cut off there"
+    said = f"None is longer than max_length {cut:,}." if cut and not over else ""
+    if over:
+        said = f"<b>{plural(over, 'row')} ({share}) are longer than max_length {cut:,} and {what}.</b>"
+    return (
+        '<div class="lengths" id="tune-lengths"><div class="histogram" role="img" aria-label="How long rows are">'
+        f"{bars}</div><div class=ends><span>0</span><span>{lengths['longest']:,} tokens</span></div>"
+        f"<p class=quiet>How long rows are{of}. {said}</p></div>"
+    )
+
+
+# -- step 2: the method -----------------------------------------------------------------------------------------
+
+
+def grid() -> str:
+    """Method × adapter; a cell that can't be is off and says why. What the chosen one does is told below."""
+    adapters = get_args(Adapter)
+    head = "".join(f"<th scope=col>{text(ADAPTERS.get(name, name))}</th>" for name in adapters)
+    rows = "".join(
+        f'<tr><th scope=row title="{text(method.title)}">{text(name.upper())}</th>'
+        f"{''.join(_cell(name, adapter) for adapter in adapters)}</tr>"
+        for name, method in METHODS.items()
+    )
+    about = "".join(
+        f'<p class="quiet about" ${{value.startsWith("{name}/") ? "" : "hidden"}}><b>{text(method.title)}.</b> '
+        f"{text(method.about)}</p>"
+        for name, method in METHODS.items()
+    )
+    table = f'<table class="grid"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'<div class="grid-scroll" tabindex="0">{table}</div>{about}'
+
+
+def _cell(method: str, adapter: str) -> str:
+    why = why_not(method, adapter)
+    name = text(f"{METHODS[method].title} with {ADAPTERS.get(adapter, adapter)}{f': {why}' if why else ''}")
+    value = f"{method}/{adapter}"
+    state = "disabled" if why else f'${{value === "{value}" ? "checked" : ""}}'
+    about = "<span class=why>off</span>" if why else ""
+    return (
+        f'<td><label title="{name}"><input type=radio name=tune-cell value="{value}" aria-label="{name}" {state}>'
+        f"{about}</label></td>"
+    )
+
+
+# -- steps 3 and 4: the plan ------------------------------------------------------------------------------------
+
+
+def summary(recipe: str, params: Mapping[str, Any], place: str, look: Mapping[str, Any], count: int) -> str:
+    """`SFT · LoRA r=8 on sample/instructions, 504 rows, 1 epoch ≈ 61 steps, on This machine`."""
+    adapter = ADAPTERS.get(params["adapter"], params["adapter"])
+    rank = f" r={params['lora_r']}" if "lora" in params["adapter"] else ""
+    length = [plural(look["total"], "row")] if look["total"] is not None else []
+    if (left_out := look["report"]["rows"] - look["report"]["good"]) and params["bad_rows"] == "drop":
+        length.append(f"{left_out:,} of them left out")
+    if params["max_steps"]:
+        length.append(plural(params["max_steps"], "step"))
+    else:
+        about = f" ≈ {plural(count, 'step')}" if count else ""
+        length.append(f"{plural(params['num_train_epochs'], 'epoch')}{about}")
+    start = f" Starts from {text(params['start_from'])}." if params.get("start_from") else ""
+    reward = f" Reward: {text(params['reward'])}." if params.get("reward") else ""
+    return (
+        f'<p class="summary"><b>{text(f"{recipe.upper()} · {adapter}{rank}")}</b> on '
+        f"<b>{text(params['dataset'])}</b>, {text(', '.join(length))}, on {text(place)}</p>"
+        f"<p class=quiet>Model: {text(params['model'])}.{start}{reward} Learning rate: {params['learning_rate']:g}. "
+        "The run goes on when you close this page; you find it in Runs.</p>"
+    )
+
+
+def cost(count: int, seconds: float | None, waiting: int) -> str:
+    time = "How long it takes is known after the first steps; the run shows it."
+    if count and seconds:
+        time = f"About {duration(count * seconds)} for {plural(count, 'step')}, going by your last run like this."
+    queue = f"{plural(waiting, 'run')} before yours." if waiting else "Nothing waits: it starts at once."
+    free = "No extra cost: it runs where this page is served."
+    return f'<ul class="cost"><li>{free}</li><li>{queue}</li><li>{time}</li></ul>'
 
 
 def steps(params: Mapping[str, Any], total: int | None) -> int:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backend.errors import BadData
+from backend.errors import BadData, NotFound
 from backend.recipes.checking import LEAST, Report
 from backend.recipes.params import TrainParams
 from backend.recipes.reading import ENDINGS, Row, Wrong, is_local, rows_of, short_name
@@ -113,6 +113,18 @@ def split(whole: Dataset, eval_rows: float, seed: int) -> tuple[Dataset, Dataset
         return whole, None
     parts = whole.train_test_split(test_size=held, seed=seed)
     return parts["train"], parts["test"]
+
+
+def fits(name: str, wants: Sequence[Kind]) -> bool:
+    """Whether the first rows of a file are something to learn from, perhaps by other names for its columns."""
+    try:
+        begun = list(itertools.islice(rows_of(name), _FIRST))
+        first = [row for row in begun if not isinstance(row, Wrong)]
+        return bool(guess(dict.fromkeys(column for row in first for column in row), wants)) or bool(
+            _recognised(begun, name, wants, {})
+        )
+    except (BadData, NotFound):
+        return False
 
 
 def shape_of(name: str, wants: Sequence[Kind], columns: Mapping[str, str] | None = None) -> Shape:

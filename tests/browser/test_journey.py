@@ -33,7 +33,7 @@ def test_talk_tune_compare(browser: Browser, server: Callable[..., Server], star
 
     page.get_by_role("tab", name="Tune").click()
     page.get_by_role("button", name="Next: Method").click()
-    page.locator("#tune-sft-max-steps textarea, #tune-sft-max-steps input").fill("8")
+    page.locator("#tune-max-steps textarea, #tune-max-steps input").fill("8")
     page.get_by_role("button", name="Next: Where").click()
     page.get_by_role("button", name="Next: Run").click()
     page.locator("#tune-launch").click()

@@ -33,7 +33,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 def fill(page: Page, name: str, value: str) -> None:
-    page.locator(f"#tune-sft-{name} textarea, #tune-sft-{name} input").fill(value)
+    page.locator(f"#tune-{name} textarea, #tune-{name} input").fill(value)
 
 
 def launch(page: Page, site: Server, **settings: str) -> str:
@@ -151,7 +151,7 @@ def test_a_wrong_value_is_named_and_the_form_keeps_it(context: BrowserContext, s
     page.locator("#tune-launch").click()
     expect(page.locator("#tune-launch")).to_be_enabled()
     expect(page.locator("#run-view")).to_be_hidden()
-    assert page.locator("#tune-sft-max-steps textarea, #tune-sft-max-steps input").input_value() == "0"
+    assert page.locator("#tune-max-steps textarea, #tune-max-steps input").input_value() == "0"
     expect(page.locator("#runs-list button[data-run]")).to_have_count(0)
 
 

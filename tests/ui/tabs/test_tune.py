@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import gradio as gr
 import pytest
 
 from backend.lab import Lab
+from backend.recipes import METHODS
 from tests.ui.drawing import ME, YOU, drawn, handler, outputs
 from tests.ui.scripted import lab as scripted
+from ui import tune_views
 from ui.tabs import tune
+from ui.tune_form import ROLES
 from ui.visitor import owner
 
 
@@ -44,16 +48,16 @@ def test_as_it_opens_it_can_be_run(lab: Lab) -> None:
 
 def test_the_time_is_told_from_a_run_like_it(lab: Lab) -> None:
     blocks = drawn(tune.build, lab)
-    values = form(blocks, sft_max_steps="3")
+    values = form(blocks, max_steps="3")
     assert "after the first steps" in handler(blocks, "on_plan")(ME, *values)[1]
     list(handler(blocks, "on_launch")("", ME, *values))
     assert "for 3 steps, going by your last run like this" in handler(blocks, "on_plan")(ME, *values)[1]
 
 
-@pytest.mark.parametrize("name", ["on_plan", "on_launch", "on_code"])
+@pytest.mark.parametrize("name", ["on_go", "on_plan", "on_launch", "on_code", "on_lens"])
 def test_a_bad_value_is_named_before_anything_starts(lab: Lab, name: str) -> None:
     blocks = drawn(tune.build, lab)
-    values = form(blocks, sft_learning_rate="abc")
+    values = form(blocks, learning_rate="abc")
     answer = handler(blocks, name)
     with pytest.raises(gr.Error, match="learning_rate is 'abc'"):
         list(answer("", ME, *values) if name == "on_launch" else answer(ME, *values))
@@ -63,28 +67,31 @@ def test_a_bad_value_is_named_before_anything_starts(lab: Lab, name: str) -> Non
 def test_what_a_dataset_is_and_what_is_wrong_with_it(lab: Lab, tmp_path: Path) -> None:
     blocks = drawn(tune.build, lab)
     look = handler(blocks, "on_data")
-    page = look("sample/instructions", "sft/lora", ME)
+    page, *_ = look("sample/instructions", "sft/lora", "stop", ME)
     assert "columns: prompt, completion" in page
     assert "panel-error" not in page
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"prompt": "a <b>", "completion": "b"}\n{"prompt": "c", "completion": 3}\n')
-    name = handler(blocks, "on_upload")(str(bad), ME)["value"]
+    name = handler(blocks, "on_upload")(str(bad), "sft/lora", ME)["value"]
     assert name.startswith("upload/")
-    page = look(name, "sft/lora", ME)
+    page, _, trouble, choice, *_ = look(name, "sft/lora", "stop", ME)
+    assert (trouble in page, choice["visible"]) == (True, True)
     assert "Row 2 of bad.jsonl" in page
     assert "a &lt;b&gt;" in page
     with pytest.raises(gr.Error, match="no upload"):
-        look(name, "sft/lora", YOU)
+        look(name, "sft/lora", "stop", YOU)
 
 
 def test_uploads_are_offered_to_their_owner(lab: Lab, tmp_path: Path) -> None:
     blocks = drawn(tune.build, lab)
     file = tmp_path / "mine.jsonl"
     file.write_text('{"prompt": "a", "completion": "b"}\n' * 2)
-    name = handler(blocks, "on_upload")(str(file), ME)["value"]
+    name = handler(blocks, "on_upload")(str(file), "sft/lora", ME)["value"]
     offered = handler(blocks, "on_datasets")
-    assert name in offered(ME)["choices"]
-    assert name not in offered(YOU)["choices"]
+    assert (name, name) in offered("sft/lora", ME)["choices"]
+    assert (f"{name} · not for DPO", name) == offered("dpo/lora", ME)["choices"][-1]
+    assert offered("dpo/lora", ME)["choices"][0] == ("sample/preferences", "sample/preferences")
+    assert name not in [value for _, value in offered("sft/lora", YOU)["choices"]]
 
 
 def test_a_clone_takes_over_every_setting_and_remembers_its_parent(lab: Lab) -> None:
@@ -93,8 +100,8 @@ def test_a_clone_takes_over_every_setting_and_remembers_its_parent(lab: Lab) -> 
     ids = outputs(blocks, "on_clone")
     updates = dict(zip(ids, handler(blocks, "on_clone")(run.id, ME), strict=True))
     filled = {name: u.get("value") if isinstance(u, dict) else u for name, u in updates.items()}
-    assert (filled["tune-sft-max-steps"], filled["tune-sft-learning-rate"]) == ("7", "0.0003")
-    values = [filled[name] for name in ids[: len(form(blocks))]]
+    assert (filled["tune-max-steps"], filled["tune-learning-rate"]) == ("7", "0.0003")
+    values = [filled[name] if filled[name] is not None else old for name, old in zip(ids, form(blocks), strict=False)]
     *_, (_, run_id, _, _) = handler(blocks, "on_launch")(run.id, ME, *values)
     child = lab.status(run_id, owner(ME))
     assert (child["params"], child["parent"]) == (run.job.params, run.id)
@@ -103,7 +110,7 @@ def test_a_clone_takes_over_every_setting_and_remembers_its_parent(lab: Lab) -> 
 
 
 def test_what_can_not_be_is_off_and_says_so(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tune, "why_not", lambda method, adapter: "it is dark" if adapter == "ia3" else "")
+    monkeypatch.setattr(tune_views, "why_not", lambda method, adapter: "it is dark" if adapter == "ia3" else "")
     page = next(part.html_template for part in drawn(tune.build, lab).blocks.values() if part.elem_id == "tune-grid")
     assert page.count("disabled") == len(tune.METHODS)
     assert page.count("it is dark") == 2 * len(tune.METHODS)
@@ -112,6 +119,104 @@ def test_what_can_not_be_is_off_and_says_so(lab: Lab, monkeypatch: pytest.Monkey
 
 def test_the_code_is_there_before_the_run(lab: Lab) -> None:
     blocks = drawn(tune.build, lab)
-    update = handler(blocks, "on_code")(ME, *form(blocks, sft_max_steps="5"))
+    update = handler(blocks, "on_code")(ME, *form(blocks, max_steps="5"))
     compile(update["value"], "script.py", "exec")
     assert "5" in update["value"]
+
+
+@pytest.mark.parametrize("recipe", METHODS)
+def test_every_method_can_be_planned_as_it_opens(lab: Lab, recipe: str) -> None:
+    blocks = drawn(tune.build, lab)
+    default = METHODS[recipe].params.model_fields["dataset"].default
+    values = form(blocks, grid=f"{recipe}/lora", dataset=default)
+    walk, summary, _ = handler(blocks, "on_go")(ME, *values)
+    assert walk.selected == tune.WHERE
+    assert f"{recipe.upper()} · LoRA r=8" in summary
+    *_, (_, run_id, _, _) = handler(blocks, "on_launch")("", ME, *values)
+    assert lab.status(run_id, owner(ME))["recipe"] == recipe
+
+
+def shown(blocks: gr.Blocks, name: str, updates: list[Any]) -> dict[str, Any]:
+    return {
+        part: update["value"] if isinstance(update, dict) and "value" in update else update
+        for part, update in zip(outputs(blocks, name), updates, strict=True)
+    }
+
+
+def test_a_sample_gives_way_to_one_that_the_method_can_learn_from(lab: Lab, tmp_path: Path) -> None:
+    blocks = drawn(tune.build, lab)
+    choose, empty = handler(blocks, "on_cell"), [""] * len(ROLES)
+    assert shown(blocks, "on_cell", choose(ME, "sample/instructions", "dpo/lora", "stop", *empty))["tune-dataset"] == (
+        "sample/preferences"
+    )
+    page = shown(blocks, "on_cell", choose(ME, "sample/instructions", "grpo/lora", "stop", *empty))
+    assert "prompt-only made of prompt-completion" in page["tune-facts"]
+    (tmp_path / "mine.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 2)
+    name = lab.upload(owner(ME), tmp_path / "mine.jsonl")
+    page = shown(blocks, "on_cell", choose(ME, name, "dpo/lora", "stop", *empty))
+    assert "mine.jsonl is prompt-completion data" in page["tune-unfit"]
+    assert page["tune-dataset"] == {"__type__": "update"}
+
+
+def test_columns_that_look_right_are_taken_and_can_be_changed(lab: Lab, tmp_path: Path) -> None:
+    blocks = drawn(tune.build, lab)
+    (tmp_path / "mine.csv").write_text("question,answer,other\na,b,c\nd,e,\n")
+    name = lab.upload(owner(ME), tmp_path / "mine.csv")
+    page = shown(blocks, "on_data", handler(blocks, "on_data")(name, "sft/lora", "stop", ME))
+    assert "panel-error" not in page["tune-facts"]
+    assert (page["tune-role-prompt"], page["tune-role-completion"], page["tune-role-text"]) == (
+        "question",
+        "answer",
+        "",
+    )
+    chosen = [{"prompt": "question", "completion": "other"}.get(role, "") for role in ROLES]
+    page = shown(blocks, "on_columns", handler(blocks, "on_columns")(ME, name, "sft/lora", "stop", *chosen))
+    assert "Row 2 of mine.csv: completion is empty." in page["tune-facts"]
+    values = form(blocks, dataset=name, role_prompt="question", role_completion="answer")
+    *_, (_, run_id, _, _) = handler(blocks, "on_launch")("", ME, *values)
+    assert lab.status(run_id, owner(ME))["params"]["columns"] == {"prompt": "question", "completion": "answer"}
+
+
+def test_wrong_rows_are_listed_and_can_be_left_out(lab: Lab, tmp_path: Path) -> None:
+    blocks = drawn(tune.build, lab)
+    rows = [{"prompt": "a", "completion": f"b{number}"} for number in range(4)] + [
+        {"prompt": "a", "completion": ""}
+    ] * 2
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    name = lab.upload(owner(ME), tmp_path / "mine.jsonl")
+    page = shown(blocks, "on_data", handler(blocks, "on_data")(name, "sft/lora", "stop", ME))
+    assert "<b>2 rows</b> wrong: completion is empty <span class=quiet>rows 5, 6</span>" in page["tune-facts"]
+    page = shown(blocks, "on_data", handler(blocks, "on_data")(name, "sft/lora", "drop", ME))
+    assert "<b>2 rows</b> left out: completion is empty" in page["tune-facts"]
+    assert "panel-error" not in page["tune-facts"]
+    with pytest.raises(gr.Error, match="set bad_rows to drop"):
+        list(handler(blocks, "on_launch")("", ME, *form(blocks, dataset=name)))
+    values = form(blocks, dataset=name, bad_rows="drop", eval_rows="1")
+    assert "6 rows, 2 of them left out" in handler(blocks, "on_plan")(ME, *values)[0]
+    *_, (_, run_id, _, _) = handler(blocks, "on_launch")("", ME, *values)
+    assert lab.status(run_id, owner(ME))["params"]["bad_rows"] == "drop"
+
+
+def test_reward_runs_of_mine_are_offered_first(lab: Lab) -> None:
+    run = lab.launch("reward", {}, owner(ME), "fake")
+    (run.folder / "adapter").mkdir()
+    offered = handler(drawn(tune.build, lab), "on_rewards")
+    assert offered(ME)["choices"][0][1] == f"run/{run.id}"
+    assert "exact" in [value for _, value in offered(YOU)["choices"]]
+    assert f"run/{run.id}" not in [value for _, value in offered(YOU)["choices"]]
+
+
+def test_the_lens_is_drawn(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    lengths = {"width": 4, "counts": [0, 3, 1], "cut": 9, "over": 1, "measured": 4, "total": 900, "longest": 11}
+    pieces = [["<b>", False], ["Paris\n", True]]
+    row = [{"name": "chosen", "pieces": pieces, "tokens": 900, "trained": 1}]
+    seen = {"rows": [row], "note": "", "lengths": lengths}
+    monkeypatch.setattr(lab.lenses, "look", lambda recipe, params: asked.append((recipe, params)) or seen)
+    blocks = drawn(tune.build, lab)
+    page = handler(blocks, "on_lens")(ME, *form(blocks, max_length="9"))
+    assert (asked[0][0], asked[0][1]["max_length"]) == ("sft", 9)
+    assert "<span>&lt;b&gt;</span><span class=on>Paris⏎\n</span> …" in page
+    assert "Chosen · 900 tokens, 1 trained on" in page
+    assert "measured on 4 random rows" in page
+    assert "1 row (25.0 %) are longer than max_length 9" in page

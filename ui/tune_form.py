@@ -1,0 +1,184 @@
+"""What a run is asked for with: the fields of the Tune steps, read into a recipe and its params, and filled from a run.
+
+Fields that all methods share are drawn once; a method's own and those of one kind of adapter show when they count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from backend.recipes import METHODS
+from backend.recipes.params import LORAS, PROMPTS, TrainParams
+from ui import tune_views
+from ui.forms import Form
+
+FIRST = next(iter(METHODS))
+SHARED = TrainParams.model_fields
+ROLES = ("prompt", "completion", "messages", "text", "chosen", "rejected", "label", "reference")
+ROWS = ("max_rows", "pick_rows", "eval_rows", "dataset_split", "seed")
+BASIC = ("num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size", "max_length")
+LORA = ("lora_r", "lora_alpha")
+VARIANTS = ("lora_dropout", "init_lora_weights", "use_rslora", "use_dora")
+PLACED = ("model", "dataset", "adapter", "columns", "bad_rows", "start_from", "reward")  # these have their own places
+STOP_OR_DROP = [("Stop: nothing starts until they are mended", "stop"), ("Leave them out", "drop")]
+CHOOSE = """element.addEventListener("change", event => { props.value = event.target.value; trigger("choose"); });
+watch("value", () => element.querySelectorAll("input").forEach(one => { one.checked = one.value === props.value; }));"""
+
+
+class TuneForm:
+    """Drawn in two steps, `data` and `method`; whoever draws the rest gives `dataset` and `target`."""
+
+    dataset: gr.Dropdown
+    target: gr.Radio
+
+    def __init__(self) -> None:
+        self.components: list[gr.components.Component] = []  # but for dataset and target
+        self.forms: list[Form] = []
+        self.own: dict[str, Form] = {}  # by method
+        self.groups: dict[str, gr.Column] = {}  # what shows for one method or kind of adapter only
+
+    def data(self) -> None:
+        """Which column is what, what becomes of wrong rows, and which rows are used."""
+        with gr.Accordion("Columns", open=False, elem_id="tune-columns") as self.columns, gr.Row(elem_classes="fields"):
+            self.roles = [
+                gr.Dropdown(
+                    [("by its name", "")], value="", label=f"{role.capitalize()} is the column", min_width=160,
+                    elem_id=f"tune-role-{role}", visible=role in ROLES[:4],
+                )
+                for role in ROLES
+            ]  # fmt: skip
+        self.bad_rows = gr.Radio(
+            STOP_OR_DROP, value="stop", label="What becomes of wrong rows", visible=False, elem_id="tune-bad-rows"
+        )
+        with gr.Accordion("Which rows", open=False, elem_id="tune-which-rows"):
+            self._form(ROWS)
+        self.components += [*self.roles, self.bad_rows]
+
+    def method(self) -> None:
+        """The model, what to start from, method and adapter, and their settings."""
+        with gr.Row(elem_classes="beside"):
+            self.model = picker(
+                "Model", SHARED["model"].default, "tune-model", "The starter is ready; or owner/name on the Hub"
+            )
+            self.start = picker("Start from", "", "tune-start", "Nothing, or the adapter of an earlier run: run/ID")
+        self.grid = gr.HTML(
+            f"{FIRST}/lora", html_template=tune_views.grid(), js_on_load=CHOOSE, elem_id="tune-grid", padding=False
+        )
+        self._form(BASIC)
+        with gr.Column(visible=False) as self.groups["rewarded"]:
+            self.reward = picker("Reward", "overlap", "tune-reward", "A function such as exact or length:20, or run/ID")
+        for name, method in METHODS.items():
+            fields = [one for one in method.params.model_fields if one not in SHARED and one not in PLACED]
+            if fields:
+                with gr.Column(visible=name == FIRST) as self.groups[name]:
+                    self.own[name] = Form(method.params, prefix=f"tune-{name}", only=fields)
+                    self.components += self.own[name].components
+        with gr.Column() as self.groups["lora"]:
+            self._form(LORA)
+            with gr.Accordion("Kinds of LoRA", open=False, elem_id="tune-variants"):
+                self._form(VARIANTS)
+        with gr.Column(visible=False) as self.groups["prompts"]:
+            self._form(("num_virtual_tokens",))
+        shown = {*ROWS, *BASIC, *LORA, *VARIANTS, *PLACED, "num_virtual_tokens"}
+        with gr.Accordion("More settings", open=False, elem_id="tune-more"):
+            self._form([name for name in SHARED if name not in shown])
+        self.components += [self.model, self.start, self.grid, self.reward]
+
+    def _form(self, names: Sequence[str]) -> None:
+        self.forms.append(Form(TrainParams, prefix="tune", only=names))
+        self.components += self.forms[-1].components
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        """All that `read` takes, in order."""
+        return [self.dataset, self.target, *self.components]
+
+    def read(self, values: Sequence[Any]) -> tuple[str, dict[str, Any], str]:
+        """(recipe, params as typed, target) of the values of `inputs`."""
+        said = dict(zip((part._id for part in self.inputs), values, strict=True))
+        recipe, _, adapter = str(said[self.grid._id]).partition("/")
+        params: dict[str, Any] = {"adapter": adapter, "columns": self.mapping([said[part._id] for part in self.roles])}
+        for name, part in (
+            *(("dataset", self.dataset), ("model", self.model), ("start_from", self.start)),
+            *(("bad_rows", self.bad_rows), ("reward", self.reward)),
+        ):
+            if name in METHODS[recipe].params.model_fields:
+                params[name] = said[part._id] or ""
+        for form in self._forms(recipe):
+            params |= form.read(*(said[part._id] for part in form.components))
+        for name in _elsewhere(recipe):  # what nobody has touched is what the method wants it to be
+            if params.get(name) == _typed(SHARED[name].default):
+                del params[name]
+        return recipe, params, said[self.target._id]
+
+    def fill(self, status: Mapping[str, Any]) -> list[Any]:
+        """An update for each of `inputs` that shows the settings of a run."""
+        params, recipe = status["params"], status["recipe"]
+        columns = params.get("columns") or {}
+        updates: dict[int, Any] = {
+            self.dataset._id: params["dataset"],
+            self.target._id: status["target"],
+            self.model._id: params["model"],
+            self.start._id: params.get("start_from", ""),
+            self.grid._id: f"{recipe}/{params.get('adapter', 'lora')}",
+            self.reward._id: params.get("reward", "overlap"),
+            self.bad_rows._id: params.get("bad_rows", "stop"),
+            **{part._id: _column(columns.get(role, "")) for role, part in zip(ROLES, self.roles, strict=True)},
+        }
+        for form in self._forms(recipe):
+            updates |= {part._id: new for part, new in zip(form.components, form.fill(params), strict=True)}
+        return [updates.get(part._id, gr.skip()) for part in self.inputs]
+
+    def mapping(self, chosen: Sequence[str]) -> dict[str, str]:
+        """{role: column} of what the role fields hold."""
+        return {role: column for role, column in zip(ROLES, chosen, strict=True) if column}
+
+    def show_columns(self, look: Mapping[str, Any], mapping: Mapping[str, str]) -> list[Any]:
+        """Updates for the accordion and each role field: the columns that there are, what is chosen."""
+        choices = [("by its name", ""), *((column, column) for column in look["columns"])]
+        fields = [
+            gr.update(choices=choices, value=mapping.get(role, ""), visible=role in look["roles"]) for role in ROLES
+        ]
+        unknown = bool(look["problem"]) and look["problem"]["code"] == "data.columns"
+        return [gr.update(open=unknown or bool(mapping)), *fields]
+
+    def show_groups(self, cell: str) -> list[Any]:
+        """An update for each of `groups`."""
+        recipe, _, adapter = cell.partition("/")
+        shown = {recipe}
+        if "reward" in METHODS[recipe].params.model_fields:
+            shown.add("rewarded")
+        if adapter in LORAS:
+            shown.add("lora")
+        if adapter in PROMPTS:
+            shown.add("prompts")
+        return [gr.update(visible=name in shown) for name in self.groups]
+
+    def _forms(self, recipe: str) -> Iterator[Form]:
+        yield from self.forms
+        if recipe in self.own:
+            yield self.own[recipe]
+
+
+def _elsewhere(recipe: str) -> list[str]:
+    """Shared fields that begin with another value for this method."""
+    own = METHODS[recipe].params.model_fields
+    return [name for name in SHARED if name not in PLACED and own[name].default != SHARED[name].default]
+
+
+def _typed(value: Any) -> Any:
+    """A default as its field holds it."""
+    return value if isinstance(value, bool) else str(value).removesuffix(".0")
+
+
+def _column(name: str) -> Any:
+    return gr.update(choices=[("by its name", ""), *([(name, name)] if name else [])], value=name)
+
+
+def picker(label: str, value: str, elem_id: str, about: str) -> gr.Dropdown:
+    return gr.Dropdown(
+        [value], value=value, label=label, info=about, allow_custom_value=True, min_width=220, scale=4, elem_id=elem_id
+    )
