@@ -128,6 +128,18 @@ METHODS: dict[str, Method] = {
 }
 
 OTHERS: dict[str, Recipe] = {
+    "merge": Recipe(
+        "backend.recipes.merge",
+        "Merge an adapter",
+        "The adapter of a run becomes part of its base: a whole model that needs no adapter.",
+        {"run": "run"},
+    ),
+    "export": Recipe(
+        "backend.recipes.export",
+        "Export to GGUF",
+        "One file for llama.cpp, Ollama and LM Studio, compared with the model that it was made from.",
+        {"run": "run"},
+    ),
     "evaluate": Recipe(
         "backend.recipes.evaluate",
         "Evaluation",
