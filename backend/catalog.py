@@ -50,8 +50,9 @@ class Catalog:
 
     # -- models -------------------------------------------------------------------------------------------------
 
-    def models(self, query: str = "", task: str = "") -> list[Entry]:
-        """Chat models, or those for a `task`: the starter, folders, the cache, and with a `query` what the Hub finds.
+    def models(self, query: str = "", task: str = "", owner: str = "") -> list[Entry]:
+        """Chat models, or those for a `task`: the starter, what the owner's runs made, folders, the cache, and with a
+        `query` what the Hub finds.
 
         Without one, a task's list ends with small models of the Hub that do it well.
         """
@@ -61,6 +62,10 @@ class Catalog:
         if "embed" in kinds:
             there = embedder_ready(self.settings.starter)
             found.append(Entry(EMBEDDER_ID, "starter", "ready here" if there else "fetched first, 84 MB"))
+        for run in self.store.runs(owner, limit=200) if owner else ():
+            folder = run.folder / "model"
+            if (folder / "config.json").exists() and kind_in(folder) in kinds:
+                found.append(Entry(f"run/{run.id}", "run", run.job.recipe))
         folders = sorted((self.settings.home / "models").glob("*/config.json"))
         found += [
             Entry(f"models/{path.parent.name}", "disk") for path in folders if not task or kind_in(path.parent) in kinds
@@ -73,14 +78,22 @@ class Catalog:
             found += [Entry(name, "hub", "on the Hub") for name in TASKS[task].suggested]
         return list({entry.name: entry for entry in reversed(found)}.values())[::-1]
 
-    def model(self, name: str) -> str:
-        """What a process loads for `name`; checked as far as it can be without loading.
+    def model(self, name: str, owner: str = "") -> str:
+        """What a process loads for `name`; checked as far as it can be without loading. `run/ID` is the owner's.
 
         Raises NotFound, Gated, HubError, BadInput.
         """
         name = name.strip() or MODEL_ID
         if name in (MODEL_ID, EMBEDDER_ID):
             return name
+        if run := self._run(name, owner):
+            if not (run.folder / "model" / "config.json").exists():
+                raise NotFound(
+                    f"Run {run.id} has made no whole model.",
+                    f"Choose its base, and run/{run.id} as the adapter; or merge the two first.",
+                    "model.unknown",
+                )
+            return str(run.folder / "model")
         if name.startswith("models/"):
             return str(self._model_folder(self.settings.home / "models" / Path(name).name, name))
         if name.startswith(("/", "~", ".")):
@@ -127,11 +140,12 @@ class Catalog:
         return str(run.folder / "adapter")
 
     def answerer(self, name: str, owner: str) -> str:
-        """What answers under `name`: a model, or MODEL + ADAPTER; `run/ID` alone is that run's adapter on its base."""
+        """What answers under `name`: a model, or MODEL + ADAPTER; `run/ID` alone is what that run made."""
         model, _, adapter = (part.strip() for part in name.partition(" + "))
-        if not adapter and model.startswith("run/"):
+        run = self._run(model, owner)
+        if run and not adapter and not (run.folder / "model" / "config.json").exists():
             model, adapter = self.base_of(model, owner), model
-        places = self.model(model), self.adapter(adapter, owner)
+        places = self.model(model, owner), self.adapter(adapter, owner)
         return " + ".join(place for place in places if place)
 
     def adapters(self, owner: str, model: str) -> list[Entry]:

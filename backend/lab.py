@@ -113,7 +113,7 @@ class Lab:
         """Events of one answer. Closing the generator stops it within a step. A failure is raised as LabError."""
         try:
             params = whole(engine, dict(request)) if engine in TASKS else dict(request)
-            params["model"] = self.catalog.model(str(params.get("model") or ""))
+            params["model"] = self.catalog.model(str(params.get("model") or ""), owner)
             params["adapter"] = self.catalog.adapter(str(params.get("adapter") or ""), owner)
             for event in self.engine.stream(engine, params):
                 if isinstance(event, ev.Failed):
@@ -339,7 +339,7 @@ class Lab:
             return [self._resolved(kind, one, owner) for one in name]
         match kind:
             case "model":
-                return self.catalog.model(name)
+                return self.catalog.model(name, owner)
             case "dataset":
                 return self.catalog.dataset(name, owner) if name else ""
             case "adapter":
@@ -347,9 +347,15 @@ class Lab:
             case "answerer":
                 return self.catalog.answerer(name, owner)
             case "reward":
-                return self.catalog.adapter(name, owner) if is_place(name) else name
+                return self._judge(name, owner) if is_place(name) else name
             case "run":
                 return str(self._mine(name.removeprefix("run/"), owner).folder) if name else ""
+
+    def _judge(self, name: str, owner: str) -> str:
+        """Where a reward model is: the adapter of `run/ID`, or the whole model that it made."""
+        if name.startswith("run/") and (self._mine(name.removeprefix("run/"), owner).folder / "model").exists():
+            return self.catalog.model(name, owner)
+        return self.catalog.adapter(name, owner)
 
     def _recipe(self, name: str) -> Recipe:
         if name not in RECIPES:
@@ -375,9 +381,9 @@ class Lab:
     # -- models and data ----------------------------------------------------------------------------------------
 
     @door
-    def models(self, query: str = "", task: str = "") -> list[Entry]:
-        """Chat models, or those that can do a task of TASKS."""
-        return self.catalog.models(query, task)
+    def models(self, query: str = "", task: str = "", owner: str = "") -> list[Entry]:
+        """Chat models, or those that can do a task of TASKS; with an `owner` also what that one's runs made."""
+        return self.catalog.models(query, task, owner)
 
     @door
     def adapters(self, owner: str, model: str = MODEL_ID) -> list[Entry]:
@@ -441,7 +447,7 @@ class Lab:
             asked = check(ChatParams, dict(params))
             adapter = self.catalog.adapter(asked.adapter, owner)
             return self._told(asked.model) + engines_script.code(
-                asked, model=self._place(asked.model), adapter=self._place(adapter, asked.adapter)
+                asked, model=self._model_place(asked.model, owner), adapter=self._place(adapter, asked.adapter)
             )
         if recipe in TASKS:
             request = check(TASKS[recipe].params, whole(recipe, dict(params)))
@@ -453,8 +459,14 @@ class Lab:
         settings = check(method.params, dict(params))
         dataset = self.catalog.dataset(settings.dataset, owner)
         return self._told(settings.model) + recipes_script.code(
-            recipe, settings, model=self._place(settings.model), dataset=self._place(dataset, settings.dataset)
+            recipe,
+            settings,
+            model=self._model_place(settings.model, owner),
+            dataset=self._place(dataset, settings.dataset),
         )
+
+    def _model_place(self, name: str, owner: str) -> str:
+        return self._place(self.catalog.model(name, owner), name) if name.startswith("run/") else self._place(name)
 
     def _place(self, name: str, public_name: str | None = None) -> str:
         """Where `name` is on this disk; strangers are shown the last part of a path instead."""

@@ -13,6 +13,7 @@ import pytest
 
 from backend.catalog import Catalog
 from backend.errors import BadInput, Gated, HubError, NotFound
+from backend.jobs import Job
 from backend.settings import Settings
 from backend.starter import EMBEDDER_ID, MODEL_ID
 from backend.store import Store
@@ -158,3 +159,23 @@ def test_models_are_filtered_by_task(catalog):
     assert names["summarization"][0] == MODEL_ID
     assert names["sentence-similarity"][0] == EMBEDDER_ID
     assert names["image-classification"] == list(TASKS["image-classification"].suggested)
+
+
+def test_a_whole_model_that_a_run_made_is_its_owners_to_choose(catalog):
+    """A merged one, or one all of whose weights were trained; an adapter alone is none."""
+    run = catalog.store.add(Job("merge", {"run": "run/x"}, "local", "ann"), {})
+    other = catalog.store.add(Job("sft", {"model": MODEL_ID}, "local", "ann"), {})
+    (other.folder / "adapter").mkdir()
+    (other.folder / "adapter" / "adapter_config.json").write_text("{}")
+    with pytest.raises(NotFound, match="has made no whole model"):
+        catalog.model(f"run/{run.id}", "ann")
+    (run.folder / "model").mkdir()
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+    (run.folder / "model" / "config.json").write_text(json.dumps(config))
+    assert catalog.model(f"run/{run.id}", "ann") == str(run.folder / "model")
+    assert catalog.answerer(f"run/{run.id}", "ann") == str(run.folder / "model")
+    assert catalog.answerer(f"run/{other.id}", "ann") == f"{MODEL_ID} + {other.folder / 'adapter'}"
+    assert [entry.name for entry in catalog.models(owner="ann")] == [MODEL_ID, f"run/{run.id}"]
+    assert [entry.name for entry in catalog.models(owner="bob")] == [MODEL_ID]
+    with pytest.raises(NotFound, match="no run"):
+        catalog.model(f"run/{run.id}", "bob")
