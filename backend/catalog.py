@@ -30,7 +30,10 @@ _PATIENCE = 4.0  # seconds for its first word
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing to choose. `source` is starter, disk, cache, run, upload, sample or hub; `fits` what was asked for."""
+    """One thing to choose; `fits` what was asked for.
+
+    `source` is starter, disk, cache, run, upload, sample, hub or provider.
+    """
 
     name: str
     source: str

@@ -29,6 +29,7 @@ from backend.door import broken, door
 from backend.engines import script as engines_script
 from backend.engines import tasks_script
 from backend.engines.client import EngineProcess
+from backend.engines.remote import NAME, Remote
 from backend.engines.tasks import TASKS, FileParams, whole
 from backend.engines.text import ChatParams
 from backend.errors import BadInput, LabError, NotFound, NotYours
@@ -66,6 +67,8 @@ class Lab:
         self.outcomes = Outcomes(self)
         self.targets: Mapping[str, Target] = {target.name: target for target in targets}
         self.engine = engine
+        self.remote = Remote()
+        self.token = self._own_token  # of an owner, '' for none; the page puts its own in place
         self.lenses = Lens(settings.child_env)
         self._folds: OrderedDict[str, tuple[int, Status]] = OrderedDict()
         self._ended: dict[str, tuple[dict[str, Any], int]] = {}  # folds to remember at the next listing
@@ -113,6 +116,9 @@ class Lab:
         """Events of one answer. Closing the generator stops it within a step. A failure is raised as LabError."""
         try:
             params = whole(engine, dict(request)) if engine in TASKS else dict(request)
+            if NAME.fullmatch(str(params.get("model") or "").strip()):
+                yield from self.remote.stream(engine, params, self.token(owner))
+                return
             params["model"] = self.catalog.model(str(params.get("model") or ""), owner)
             params["adapter"] = self.catalog.adapter(str(params.get("adapter") or ""), owner)
             for event in self.engine.stream(engine, params):
@@ -380,10 +386,22 @@ class Lab:
 
     # -- models and data ----------------------------------------------------------------------------------------
 
+    def _own_token(self, owner: str) -> str:
+        """This machine's own sign-in, which is lent to nobody else."""
+        from huggingface_hub import get_token
+
+        return "" if self.settings.public else get_token() or ""
+
     @door
     def models(self, query: str = "", task: str = "", owner: str = "") -> list[Entry]:
-        """Chat models, or those that can do a task of TASKS; with an `owner` also what that one's runs made."""
-        return self.catalog.models(query, task, owner)
+        """Chat models, or those that can do a task of TASKS; with an `owner` also what that one's runs made.
+
+        With a `query` also what the Hub and providers have.
+        """
+        found = self.catalog.models(query, task, owner)
+        if query and not task:
+            found += [Entry(offer.name, "provider", offer.note) for offer in self.remote.offers(query)]
+        return found
 
     @door
     def adapters(self, owner: str, model: str = MODEL_ID) -> list[Entry]:

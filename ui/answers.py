@@ -70,6 +70,7 @@ class Answer:
             f"{first:.2f} s to first token" if first is not None else "",
             f"{speed:.1f} tokens/s" if speed else "",
             f"{self.tokens:,} token{'s' * (self.tokens != 1)}" if self.tokens else "",
+            f"${self.values['dollars']:.6f}" if self.values.get("dollars") else "",
             "" if self.values.get("complete", True) else "the JSON is incomplete",
             ENDS.get(self.ended, ""),
         ]

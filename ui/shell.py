@@ -21,7 +21,7 @@ from backend.lab import Lab
 from ui import api, runs
 from ui.page import Page
 from ui.tabs import data, run, text, tune
-from ui.visitor import Names
+from ui.visitor import Names, Tokens
 
 TABS = (
     ("text", "Text", text.build),
@@ -58,6 +58,8 @@ def build(lab: Lab) -> gr.Blocks:
         runs.sidebar(lab, page)
         api.publish(lab)
         blocks.load(None, js="() => atelier.begin()", api_visibility="private")
+        lab.token = tokens = Tokens(lab.token)
+        blocks.load(tokens.keep, None, None, api_visibility="private", show_progress="hidden")
         blocks.load(_open, None, [tabs, shown], api_visibility="private", show_progress="hidden")
     return blocks
 

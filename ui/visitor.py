@@ -11,6 +11,7 @@ import hmac
 import re
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -43,6 +44,26 @@ def token(request: gr.Request) -> str | None:
     signed_in = scope.get("session", {}).get("oauth_info") or {}
     current = signed_in.get("expires_at", time.time() + 1) > time.time()
     return str(signed_in["access_token"]) if current and signed_in.get("access_token") else None
+
+
+class Tokens:
+    """Signed-in people's tokens by owner, in this process's memory alone, for as long as they are good."""
+
+    def __init__(self, own: Callable[[str], str]) -> None:
+        self._own = own
+        self._held: dict[str, tuple[str, float]] = {}
+
+    def __call__(self, owner: str) -> str:
+        """The token of `owner`: what they signed in with, else what the server lends them, '' for none."""
+        token, until = self._held.get(owner, ("", 0.0))
+        return token if until > time.time() else self._own(owner)
+
+    def keep(self, request: gr.Request) -> None:
+        """Take the token of whoever opens the page."""
+        scope: dict[str, Any] = request.request.scope if request.request else {}
+        info = scope.get("session", {}).get("oauth_info") or {}
+        if info.get("access_token") and info.get("expires_at", 0) > time.time():
+            self._held[owner(request)] = (str(info["access_token"]), float(info["expires_at"]))
 
 
 def _digest(text: str) -> str:

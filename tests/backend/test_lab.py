@@ -221,3 +221,33 @@ def test_code_shows_strangers_no_path(home, tmp_path, starter):
             assert place not in text
         compile(text, "run.py", "exec")
     assert "mine.jsonl" in text
+
+
+def test_a_model_at_a_provider_wants_the_askers_own_token(lab, monkeypatch):
+    asked = {"model": "org/big:fast", "messages": [{"role": "user", "content": "hi"}]}
+    lab.token = lambda owner: "hf_ann" if owner == "ann" else ""
+    monkeypatch.setattr(
+        lab.remote, "_answer", lambda request, provider, token: iter([ev.Wrote(text=f"{provider} {token}")])
+    )
+    assert next(lab.stream("text", asked, "ann")).text == "fast hf_ann"
+    with pytest.raises(LabError, match="Sign in") as caught:
+        next(lab.stream("text", asked, "bob"))
+    assert caught.value.code == "provider.sign_in"
+
+
+def test_the_machine_s_own_sign_in_is_lent_to_nobody_else(home, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_own")
+    for env, token in (({}, "hf_own"), ({"GRADIO_SHARE": "1"}, "")):
+        settings = Settings.read({"ATELIER_HOME": str(home)} | env)
+        assert Lab(settings, Store(home), (Fake(),), EngineProcess(env={})).token("ann") == token
+
+
+def test_offers_are_listed_when_a_name_is_looked_for(lab, monkeypatch):
+    from backend.engines.remote import Offer
+
+    monkeypatch.setattr(lab.catalog, "_search", lambda query, task: [])
+    monkeypatch.setattr(lab.remote, "offers", lambda query: [Offer("org/big", "fast", price_in=0.2, price_out=0.6)])
+    last = lab.models("big")[-1]
+    assert (last.name, last.source) == ("org/big:fast", "provider")
+    assert "$0.20 in" in last.note
+    assert "provider" not in {entry.source for entry in [*lab.models(), *lab.models("big", "summarization")]}

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from ui.visitor import CALLER, COOKIE, Names, owner
+from ui.visitor import CALLER, COOKIE, Names, Tokens, owner
 
 NAME = "a" * 43
 
@@ -105,3 +105,15 @@ def test_a_caller_can_not_name_itself():
     forged = {CALLER: f"{ann.removeprefix('caller-')}.{'0' * 64}"}
     assert called(path="/other", **forged).startswith("session-")
     assert called(**forged) != ann
+
+
+def test_a_signed_in_person_s_token_is_theirs_until_it_ends():
+    tokens = Tokens(lambda owner: "the server's own")
+    ann = asked(NAME, session={"oauth_info": {**signed_in("ann", 60)["oauth_info"], "access_token": "hf_ann"}})
+    tokens.keep(ann)
+    tokens.keep(asked("b" * 43))
+    assert tokens(owner(ann)) == "hf_ann"
+    assert tokens(owner(asked("b" * 43))) == "the server's own"
+    gone = asked(NAME, session={"oauth_info": {**signed_in("bob", -1)["oauth_info"], "access_token": "hf_bob"}})
+    tokens.keep(gone)
+    assert tokens("user-bob") == "the server's own"
