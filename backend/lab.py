@@ -139,6 +139,18 @@ class Lab:
                 answer = event.values
         return answer
 
+    @door
+    def fit(self, model: str, owner: str, tokens: int = 4096) -> dict[str, Any]:
+        """Whether a model fits here with a conversation of `tokens`, told before it is loaded.
+
+        {parameters, bytes, precision, context, context_bytes, free, fits, advice}, sizes in bytes.
+        """
+        answer: dict[str, Any] = {}
+        for event in self.stream("fit", {"model": model, "tokens": tokens}, owner):
+            if isinstance(event, ev.Finished):
+                answer = event.values
+        return answer
+
     # -- runs ---------------------------------------------------------------------------------------------------
 
     @door

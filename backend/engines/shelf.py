@@ -26,7 +26,7 @@ from backend.engines.pace import Pace
 from backend.errors import BadInput, NoRoom, NotFound
 from backend.recipes.device import Device, choose, find
 from backend.recipes.loading import hub_errors
-from backend.starter import locate
+from backend.starter import MODEL_ID, locate
 
 _SPARE = 300_000_000  # bytes that loading and a first answer need beside the weights
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken"]
@@ -214,6 +214,12 @@ class Shelf:
             del base
             gc.collect()
 
+    def idle_bytes(self) -> int:
+        """What the weights of the bases take that nobody uses now."""
+        with self._lock:
+            idle = [base.voices[""].model for base in self._bases.values() if not base.users]
+        return sum(int(tensor.nbytes) for model in idle for tensor in (*model.parameters(), *model.buffers()))
+
     def make_room(self, name: str, need: int) -> None:
         """Let models that nobody uses go, here and next door, the longest unused first, until `need` bytes fit.
 
@@ -231,7 +237,8 @@ class Shelf:
             else:
                 raise NoRoom(
                     f"{name} needs {_size(need + _SPARE)} of memory to load, and {_size(free)} are free.",
-                    "Choose a smaller model, or try again when other answers and runs are done.",
+                    f"Choose a smaller model such as {MODEL_ID}, or a version quantized to 4 bits; or try again when "
+                    "other answers and runs are done.",
                 )
 
 

@@ -28,6 +28,7 @@ from functools import partial
 from typing import IO, Any
 
 from backend import events as ev
+from backend.engines.fit import FitEngine, FitParams
 from backend.engines.shelf import free_memory, out_of_memory
 from backend.engines.tasks_engine import engines
 from backend.engines.text import ChatParams, CompleteParams, InspectParams, TextEngine
@@ -61,6 +62,7 @@ class Worker:
             "text": (engine, ChatParams),
             "complete": (engine, CompleteParams),
             "inspect": (engine, InspectParams),
+            "fit": (FitEngine(engine.shelf), FitParams),
             **dict(engines(engine)),
         }
         self._say("", ev.Started(info=_warm_up()))  # takes seconds; requests wait in the inbox meanwhile
