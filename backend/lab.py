@@ -8,6 +8,7 @@
     lab.runs(owner)                       the owner's runs, newest first
     lab.data.rows(dataset, owner)         a page of a dataset; the rest about data is there too
     lab.outcomes.zip(run, owner)          what a run made, to take away; cards, notebooks and sweeps are there too
+    lab.evaluations.list(owner)           what was measured; figures, rows, export and comparing are there too
 
 Every method raises LabError and nothing else.
 """
@@ -33,6 +34,7 @@ from backend.engines.remote import NAME, Remote
 from backend.engines.tasks import TASKS, FileParams, whole
 from backend.engines.text import ChatParams
 from backend.errors import BadInput, LabError, NotFound, NotYours
+from backend.evaluations import Evaluations
 from backend.jobs import ENDED, Job, Run, Status
 from backend.lens import Lens
 from backend.lineage import related
@@ -65,6 +67,7 @@ class Lab:
         self.catalog = Catalog(settings, store)
         self.data = Data(settings, self.catalog, store)
         self.outcomes = Outcomes(self)
+        self.evaluations = Evaluations(store, self.run, self.launch)
         self.targets: Mapping[str, Target] = {target.name: target for target in targets}
         self.engine = engine
         self.remote = Remote()

@@ -115,12 +115,13 @@ class Store:
             raise NotFound(f"There is no run {run_id[:40]!r}.", "Open it from the Runs list.", "run.unknown")
         return self._run(row)
 
-    def runs(self, owner: str, limit: int = 50, offset: int = 0) -> list[Run]:
-        """The owner's runs, newest first."""
+    def runs(self, owner: str, limit: int = 50, offset: int = 0, recipe: str = "") -> list[Run]:
+        """The owner's runs, newest first; of one recipe or of all."""
         with self._db() as db:
             rows = db.execute(
-                "SELECT * FROM runs WHERE owner = ? ORDER BY created DESC, rowid DESC LIMIT ? OFFSET ?",
-                (owner, limit, offset),
+                "SELECT * FROM runs WHERE owner = ? AND ? IN ('', recipe) ORDER BY created DESC, rowid DESC "
+                "LIMIT ? OFFSET ?",
+                (owner, recipe, limit, offset),
             ).fetchall()
         return [self._run(row) for row in rows]
 

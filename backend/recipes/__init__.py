@@ -144,7 +144,7 @@ OTHERS: dict[str, Recipe] = {
         "backend.recipes.evaluate",
         "Evaluation",
         "Asks models the same questions and measures the answers.",
-        {"models": "answerer", "dataset": "dataset", "reward_model": "adapter", "answers": "run"},
+        {"models": "answerer", "dataset": "dataset", "reward_model": "adapter", "answers": "run", "held_out_of": "run"},
     ),
     "quality": Recipe(
         "backend.recipes.quality",

@@ -26,6 +26,7 @@ from backend.errors import BadData, BadInput
 from backend.metrics import METRICS, Need
 from backend.recipes import checkpoints, device, process, questions, scoring
 from backend.recipes.answering import Answerer, Interrupted, Row
+from backend.recipes.params import check
 from backend.recipes.process import say
 from backend.recipes.questions import Asked, Question
 from backend.recipes.reading import short_name
@@ -64,6 +65,9 @@ class EvaluateParams(BaseModel):
         "auto", title="Precision", description="Auto takes bf16 where the hardware has it"
     )
     seed: int = Field(0, ge=0, lt=2**32, title="Seed", description="Of the rows drawn for intervals")
+    held_out_of: str = Field(
+        "", title="Held out of", description="run/ID: instead of a dataset, the rows that this run kept out of training"
+    )
     answers: str = Field("", title="Answers of", description="run/ID of an evaluation whose answers are taken over")
 
     @model_validator(mode="before")
@@ -123,7 +127,7 @@ def preflight(params: EvaluateParams) -> None:
     """Read the data, and say which metric does not fit them. Raises BadData, BadInput, NotFound."""
     if params.json_schema:
         scoring.check_schema(params.json_schema)
-    if not params.answers and questions.is_local(params.dataset):
+    if not params.answers and not params.held_out_of and questions.is_local(params.dataset):
         _metrics(params, _asked(params).questions)
 
 
@@ -162,7 +166,8 @@ def run(params: EvaluateParams, folder: Path) -> None:
         names, asked.questions, answered, models, params.pattern, params.json_schema, params.seed,
         lambda text: say(ev.Logged(level="warning", text=text)),
     )  # fmt: skip
-    told |= {"dataset": short_name(params.dataset), "unasked": asked.failed, "at": time.time()}
+    data = f"rows held out of run/{Path(params.held_out_of).name}" if params.held_out_of else short_name(params.dataset)
+    told |= {"dataset": data, "unasked": asked.failed, "at": time.time()}
     _keep_table(asked.questions, answered, told, folder)
     _write(folder / RESULTS, told)
     for row in told["failed"][:20]:
@@ -189,7 +194,23 @@ def name_of(place: str) -> str:
 
 
 def _asked(params: EvaluateParams) -> Asked:
+    if params.held_out_of:
+        return _held_out(Path(params.held_out_of))
     return questions.read(params.dataset, params.dataset_split, params.max_rows, params.columns)
+
+
+def _held_out(run: Path) -> Asked:
+    """The rows that a training run measured itself on. Raises BadInput where it kept none."""
+    from backend.recipes import METHODS, data
+
+    recipe = json.loads((run / "job.json").read_text())["recipe"]
+    if recipe not in METHODS:
+        raise BadInput(f"Run {run.name} trained nothing, so it held nothing out.", "Name a dataset.")
+    settings = check(METHODS[recipe].params, json.loads((run / "params.json").read_text()))
+    _, held = data.split(data.read(settings, METHODS[recipe].wants).dataset(), settings.eval_rows, settings.seed)
+    if held is None:
+        raise BadInput(f"Run {run.name} held no rows out (eval_rows is 0).", "Name a dataset to measure on.")
+    return Asked([questions.of(number, row, {}) for number, row in enumerate(held, 1)], [])
 
 
 def _metrics(params: EvaluateParams, asked: Sequence[Question]) -> list[str]:

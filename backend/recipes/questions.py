@@ -84,7 +84,11 @@ def _question(number: int, row: Row, shape: shapes.Shape | None, columns: Mappin
     if shape is None:
         return _multiple_choice(number, row, more, columns)
     made = shape.convert(row)[0]
-    more = {key: value for key, value in more.items() if key not in made and key not in columns.values()}
+    return of(number, made, {key: more[key] for key in more if key not in made and key not in columns.values()})
+
+
+def of(number: int, made: Row, more: dict[str, Any]) -> Question:
+    """A row in TRL's form as a question."""
     if "text" in made:
         return Question(number, "", made["text"], more=more)
     if "messages" in made:

@@ -1,0 +1,299 @@
+"""The Lab's window on what was measured: `lab.evaluations`.
+
+    evaluations.list(owner)                    newest first, the pinned ones before all
+    evaluations.results(run, owner)            figures, verdicts, slices, confusion
+    evaluations.rows(run, owner, …)            rows with all answers side by side, filtered and sorted
+    evaluations.rescore(run, metrics, owner)   other metrics on the same answers; asks a model only what is missing
+    evaluations.compare(run, owner)            a tuning run beside its base: on held-out rows, on what it may have forgotten
+
+Every method raises LabError and nothing else. An evaluation is a run of the recipe `evaluate`; its name and pin are a
+note in the run's folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from backend.door import door
+from backend.errors import BadInput, NotFound
+from backend.jobs import Run
+from backend.store import Store, write
+
+RECIPE = "evaluate"
+RESULTS, TABLE, NOTE = "results.json", "answers.parquet", "note.json"
+PAGE = 100
+SHOWS = ("all", "regressions", "wins", "disagreements", "longest", "least confident", "failed")
+_HELD = 600  # results kept in memory
+
+Launch = Callable[[str, Mapping[str, Any], str], Run]
+Mine = Callable[[str, str], Run]
+
+
+class Evaluations:
+    """`mine(run, owner)` gives a run that is the owner's; `launch(recipe, params, owner)` starts one."""
+
+    def __init__(self, store: Store, mine: Mine, launch: Launch) -> None:
+        self._store = store
+        self._mine = mine
+        self._launch = launch
+        self._read: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @door
+    def list(self, owner: str, limit: int = 500) -> list[dict[str, Any]]:
+        """[{id, name, pinned, created, dataset, models, rows, figures, pairs}] of those that have results."""
+        found = []
+        for run in self._store.runs(owner, limit, recipe=RECIPE):
+            note, told = _note(run), self._results(run)
+            if told is None or note.get("forgotten"):
+                continue
+            about = {"id": run.id, "name": note.get("name", ""), "pinned": bool(note.get("pinned"))}
+            names = [one["name"] for one in told["models"]]
+            found.append(
+                about
+                | {"created": run.created, "models": names, "of": run.job.params.get("models", [])}
+                | {key: told[key] for key in ("dataset", "rows", "figures", "pairs")}
+            )
+        return sorted(found, key=lambda one: not one["pinned"])
+
+    @door
+    def results(self, run_id: str, owner: str) -> dict[str, Any]:
+        """What `results.json` holds (see recipes/scoring.py), with id, name and pinned. Raises NotFound, NotYours."""
+        run = self._evaluation(run_id, owner)
+        note = _note(run)
+        told = self._results(run)
+        if told is None or note.get("forgotten"):
+            raise NotFound(f"Run {run.id} has no results.", "Wait until it has finished, or evaluate again.")
+        return told | {"id": run.id, "name": note.get("name", ""), "pinned": bool(note.get("pinned"))}
+
+    @door
+    def rows(
+        self,
+        run_id: str,
+        owner: str,
+        figure: str = "",
+        *,
+        a: int = 0,
+        b: int = -1,
+        show: str = "all",
+        column: str = "",
+        value: str = "",
+        reference: str = "",
+        answer: str = "",
+        query: str = "",
+        offset: int = 0,
+        length: int = 10,
+    ) -> dict[str, Any]:
+        """{total, rows: [{row, prompt, reference, of, answers: [{answer, error, score, confidence, tokens}]}]}.
+
+        `show` is one of SHOWS, judged by `figure` and, for the first three, by models `a` and `b`; worst first.
+        `column` and `value` keep a slice, `reference` and `answer` a cell of the confusion matrix, `query` words.
+        """
+        told = self.results(run_id, owner)
+        if show not in SHOWS:
+            raise BadInput(f"show is {show[:40]!r}; use one of {', '.join(SHOWS)}.", "Choose one.")
+        if not (offset >= 0 and 1 <= length <= PAGE):
+            raise BadInput(
+                f"offset is {offset} and length {length}; use from 0, and 1 to {PAGE}.", "Ask for another page."
+            )
+        many = len(told["models"])
+        a, b = a % many, b % many
+        figure = figure or next(iter(one["figure"] for one in told["figures"]), "")
+        higher = next((one["higher"] for one in told["figures"] if one["figure"] == figure), True)
+        table = _table(self._evaluation(run_id, owner).folder / TABLE)
+        order = _order(table, figure, a, b, show, higher)
+        order = [i for i in order if _within(table, i, column, value, reference, answer, b, query)]
+        page = [_row(table, i, figure, many) for i in order[offset : offset + length]]
+        return {"total": len(order), "rows": page}
+
+    @door
+    def note(self, run_id: str, owner: str, *, name: str | None = None, pinned: bool | None = None) -> None:
+        """Give it a name, pin it."""
+        run = self._evaluation(run_id, owner)
+        note = _note(run)
+        if name is not None:
+            note["name"] = " ".join(name.split())[:80]
+        if pinned is not None:
+            note["pinned"] = pinned
+        write(run.folder / NOTE, note)
+
+    @door
+    def forget(self, run_id: str, owner: str) -> None:
+        """Delete its answers and results. The run itself stays in the list of runs."""
+        run = self._evaluation(run_id, owner)
+        write(run.folder / NOTE, {"forgotten": True})
+        for name in (RESULTS, TABLE):
+            (run.folder / name).unlink(missing_ok=True)
+
+    @door
+    def export(self, run_id: str, owner: str, path: Path) -> Path:
+        """Write it to `path`: figures as .csv or .md, everything as .json, all rows as .parquet."""
+        told = self.results(run_id, owner)
+        folder = self._evaluation(run_id, owner).folder
+        match path.suffix:
+            case ".json":
+                path.write_text(json.dumps(told, ensure_ascii=False, indent=1))
+            case ".parquet":
+                path.write_bytes((folder / TABLE).read_bytes())
+            case ".csv":
+                with path.open("w", newline="") as file:
+                    lines = csv.writer(file)
+                    lines.writerow(["model", "figure", "value", "low", "high", "n"])
+                    lines.writerows(_line(told, one) for one in told["figures"])
+            case ".md":
+                path.write_text(markdown(told))
+            case other:
+                raise BadInput(f"{other or 'nothing'} is no form to export.", "Use .csv, .json, .md or .parquet.")
+        return path
+
+    @door
+    def rescore(self, run_id: str, metrics: Sequence[str], owner: str) -> Run:
+        """A new evaluation with other metrics on the same answers."""
+        run = self._evaluation(run_id, owner)
+        return self._launch(RECIPE, run.job.params | {"metrics": [*metrics], "answers": f"run/{run.id}"}, owner)
+
+    @door
+    def compare(self, run_id: str, owner: str) -> list[Run]:
+        """Evaluations of a tuning run beside its base, on rows it did not learn from and on the forgetting suite.
+
+        Rows it did not learn from are the sample's own evaluation set, or what the run itself held out.
+        """
+        run = self._mine(run_id, owner)
+        if not (run.folder / "adapter" / "adapter_config.json").exists():
+            raise NotFound(f"Run {run.id} has no adapter yet.", "Wait for it, or stop the run with Save.")
+        models = [str(run.job.params["model"]), f"run/{run.id}"]
+        sample = str(run.job.params.get("dataset", "")).startswith("sample/")
+        held_out = {"dataset": "sample/evaluation"} if sample else {"held_out_of": f"run/{run.id}"}
+        asked = [held_out, {"dataset": "sample/forgetting"}]
+        return [self._launch(RECIPE, {"models": models} | one, owner) for one in asked]
+
+    @door
+    def newest_tuned(self, owner: str) -> str:
+        """The owner's newest run with an adapter. Raises NotFound where there is none."""
+        for run in self._store.runs(owner, 200):
+            if (run.folder / "adapter" / "adapter_config.json").exists():
+                return run.id
+        raise NotFound("You have tuned no model yet.", "Tune one first; the sample run takes about a minute.")
+
+    def of(self, run_id: str, owner: str) -> list[dict[str, Any]]:
+        """Evaluations in which a tuning run took part, newest first."""
+        return [one for one in self.list(owner) if any(f"run/{run_id}" in name for name in one["of"])]
+
+    def _evaluation(self, run_id: str, owner: str) -> Run:
+        run = self._mine(run_id.removeprefix("run/"), owner)
+        if run.job.recipe != RECIPE:
+            raise NotFound(f"Run {run.id} is no evaluation.", "Choose one from the list of evaluations.")
+        return run
+
+    def _results(self, run: Run) -> dict[str, Any] | None:
+        path = run.folder / RESULTS
+        try:
+            changed = path.stat().st_mtime
+        except FileNotFoundError:
+            return None
+        with self._lock:
+            held = self._read.get(run.id)
+        if held and held[0] == changed:
+            return held[1]
+        told: dict[str, Any] = json.loads(path.read_text())
+        with self._lock:
+            self._read[run.id] = (changed, told)
+            while len(self._read) > _HELD:
+                self._read.popitem(last=False)
+        return told
+
+
+def markdown(told: Mapping[str, Any]) -> str:
+    """Figures with their intervals as a table, then the verdicts."""
+    names = [one["name"] for one in told["models"]]
+    figures = list(dict.fromkeys((one["figure"], one["title"]) for one in told["figures"]))
+    lines = [f"| {told['dataset']}, {told['rows']:,} rows | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    for figure, title in figures:
+        cells = [next((_cell(one) for one in told["figures"] if (one["figure"], one["model"]) == (figure, model)), "")
+                 for model in range(len(names))]  # fmt: skip
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    lines += [""] if told["pairs"] else []
+    lines += [f"- {p['title']}, {names[p['b']]} beside {names[p['a']]}: {p['verdict']}" for p in told["pairs"]]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(one: Mapping[str, Any]) -> str:
+    scale, sign = (100, " %") if one["unit"] == "%" else (1, f" {one['unit']}".rstrip())
+    shown = [f"{one[key] * scale:.4g}" if one[key] is not None else "–" for key in ("value", "low", "high")]
+    return f"{shown[0]}{sign} [{shown[1]}, {shown[2]}]"
+
+
+def _line(told: Mapping[str, Any], one: Mapping[str, Any]) -> list[Any]:
+    return [told["models"][one["model"]]["name"], *(one[key] for key in ("figure", "value", "low", "high", "n"))]
+
+
+def _note(run: Run) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((run.folder / NOTE).read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+Table = dict[str, list[Any]]
+
+
+def _table(path: Path) -> Table:
+    from pyarrow import parquet
+
+    found: Table = parquet.read_table(path).to_pydict()
+    return found
+
+
+def _order(table: Table, figure: str, a: int, b: int, show: str, higher: bool | None) -> list[int]:
+    """Rows in the order in which they are shown."""
+    every = range(len(table["row"]))
+    none: list[Any] = [None] * len(every)
+    answers = {model: table.get(f"{model}.answer", none) for model in (a, b)}
+    if show == "failed":
+        return [i for i in every if any(table[key][i] for key in table if key.endswith(".error"))]
+    if show == "longest":
+        return sorted(every, key=lambda i: -len(answers[b][i] or ""))
+    if show == "least confident":
+        sure = table.get(f"{b}.confidence", none)
+        return sorted((i for i in every if sure[i] is not None), key=lambda i: float(sure[i]))
+    if show == "disagreements":
+        return [i for i in every if answers[a][i] != answers[b][i]]
+    if show == "all":
+        return [*every]
+    scores = [table.get(f"{model}.score.{figure}", none) for model in (a, b)]
+    sign = (-1 if higher is False else 1) * (1 if show == "wins" else -1)
+    gain = {
+        i: sign * (scores[1][i] - scores[0][i]) for i in every if scores[0][i] is not None and scores[1][i] is not None
+    }
+    return sorted((i for i in gain if gain[i] > 0), key=lambda i: -gain[i])
+
+
+def _within(table: Table, i: int, column: str, value: str, reference: str, answer: str, model: int, query: str) -> bool:
+    if column and str(table.get(f"of.{column}", {i: None})[i]) != value:
+        return False
+    if reference and _label(table["reference"][i]) != reference:
+        return False
+    if answer and _label(table.get(f"{model}.answer", {i: ""})[i]) != answer:
+        return False
+    said = [table["prompt"][i], table["reference"][i], *(table[key][i] for key in table if key.endswith(".answer"))]
+    return all(any(word in str(one).lower() for one in said) for word in query.lower().split())
+
+
+def _label(text: Any) -> str:
+    return str(text or "").strip().removesuffix(".").lower()
+
+
+def _row(table: Table, i: int, figure: str, many: int) -> dict[str, Any]:
+    fields = ("answer", "error", "confidence", "tokens", f"score.{figure}")
+    answers = [{key: table.get(f"{model}.{key}", {i: None})[i] for key in fields} for model in range(many)]
+    for one in answers:
+        one["score"] = one.pop(f"score.{figure}")
+    of = {key.removeprefix("of."): table[key][i] for key in table if key.startswith("of.")}
+    return {key: table[key][i] for key in ("row", "prompt", "reference")} | {"of": of, "answers": answers}

@@ -1,0 +1,287 @@
+"""An evaluation as HTML: figures with intervals, verdicts, slices, confusion, rows side by side. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ui import views
+
+LONG = 1200  # characters of an answer shown before it is cut
+Told = Mapping[str, Any]
+
+
+def amount(one: Told, key: str = "value") -> str:
+    """A figure as a person reads it, with its unit."""
+    value = one[key]
+    if value is None:
+        return "–"
+    if one["unit"] == "%":
+        return f"{100 * value:.1f} %"
+    shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+    return f"{shown} {one['unit']}".rstrip()
+
+
+def bare(one: Told, key: str) -> str:
+    """The same without the unit, for bounds."""
+    return amount(one, key).removesuffix(" %").removesuffix(f" {one['unit']}")
+
+
+def head(told: Told) -> str:
+    """What was measured on what."""
+    name = told["name"] or told["dataset"]
+    failed = len(told["failed"]) + len(told["unasked"])
+    parts = [views.plural(told["rows"], "row"), views.when(told.get("at"))]
+    if failed:
+        parts.append(f"<b>{views.plural(failed, 'row')} failed</b>")
+    quiet = f"{views.text(told['dataset'])} · " if told["name"] else ""
+    return f'<h2>{views.text(name)}</h2><p class="quiet">{quiet}{" · ".join(part for part in parts if part)}</p>'
+
+
+def summary(told: Told) -> str:
+    """Models × figures with intervals; where there are two or more, what can be said of their difference."""
+    if not told["figures"]:
+        return '<p class="empty">No row could be counted. The run has the reasons.</p>'
+    names = [one["name"] for one in told["models"]]
+    figures = list({one["figure"]: one for one in told["figures"]}.values())
+    by = {(one["figure"], one["model"]): one for one in told["figures"]}
+    heads = "".join(f'<th scope="col">{_name(name)}</th>' for name in names)
+    lines = "".join(
+        _line(one, [by[one["figure"], model] for model in range(len(names))], told["pairs"]) for one in figures
+    )
+    verdicts = '<th scope="col">Difference</th>' if len(names) == 2 else ""
+    table = (
+        f'<table class="figures-table"><thead><tr><td></td>{heads}{verdicts}</tr></thead><tbody>{lines}</tbody></table>'
+    )
+    more = _pairs(told) if len(names) > 2 else ""
+    note = '<p class="quiet">In brackets: the 95 % interval. n is the number of rows counted.</p>'
+    return f'<div class="scrolls" tabindex="0">{table}</div>{note}{more}'
+
+
+def _line(figure: Told, models: Sequence[Told], pairs: Sequence[Told]) -> str:
+    better = "" if figure["higher"] is None else "higher is better" if figure["higher"] else "lower is better"
+    cells = "".join(f"<td>{_figure(one, models)}</td>" for one in models)
+    pair = next((one for one in pairs if one["figure"] == figure["figure"]), None)
+    if len(models) == 2:
+        cells += f"<td>{_verdict(pair) if pair else ''}</td>"
+    return f'<tr><th scope="row">{views.text(figure["title"])}<small>{better}</small></th>{cells}</tr>'
+
+
+def _figure(one: Told, models: Sequence[Told]) -> str:
+    """A value, its interval in words and as a bar; the bars of a line share a scale."""
+    if one["low"] is None:
+        return f"<b>{amount(one)}</b><small>n = {one['n']:,}</small>"
+    ends = [other[key] for other in models for key in ("low", "high") if other[key] is not None]
+    low, high = (0.0, 1.0) if one["unit"] == "%" else (min(0.0, *ends), max(ends))
+    span = (high - low) or 1.0
+    left, right, at = (100 * (one[key] - low) / span for key in ("low", "high", "value"))
+    mark = f'<i class="span" style="left:{left:.1f}%;width:{max(right - left, 0.5):.1f}%"></i><i class="at" style="left:{at:.1f}%"></i>'
+    return (
+        f"<b>{amount(one)}</b> <span>[{bare(one, 'low')}, {bare(one, 'high')}]</span>"
+        f'<div class="interval" aria-hidden="true">{mark}</div><small>n = {one["n"]:,}</small>'
+    )
+
+
+def tone(pair: Told) -> str:
+    """better, worse, other or unsure: what the verdict begins with."""
+    word = pair["verdict"].partition(",")[0].lower()
+    return word if word in ("better", "worse") else "other" if word in ("more", "less") else "unsure"
+
+
+def _verdict(pair: Told) -> str:
+    p = pair["p_adjusted"]
+    shown = "" if p is None else "p &lt; 0.001" if p < 0.001 else f"p = {p:.2g}"
+    counts = f"{pair['wins']:,} won, {pair['ties']:,} even, {pair['losses']:,} lost"
+    return f'<b class="verdict {tone(pair)}">{views.text(pair["verdict"])}</b><small>{shown} · {counts}</small>'
+
+
+def _pairs(told: Told) -> str:
+    """Which models differ, for each figure."""
+    names = [one["name"] for one in told["models"]]
+    lines = "".join(
+        f"<tr><th scope=row>{views.text(pair['title'])}</th><td>{_name(names[pair['b']])} beside "
+        f"{_name(names[pair['a']])}</td><td>{_verdict(pair)}</td></tr>"
+        for pair in told["pairs"]
+    )
+    note = "p is corrected for the number of comparisons (Holm)."
+    return f'<div class="scrolls" tabindex="0"><table class="figures-table">{lines}</table></div><p class="quiet">{note}</p>'
+
+
+def _name(name: str) -> str:
+    return (
+        f'<span title="{views.text(name)}">{views.text(name if name.startswith("run/") else views.short(name))}</span>'
+    )
+
+
+def slices(told: Told, figure: str) -> str:
+    """One figure for each value of each column, every model a bar."""
+    mine = [one for one in told["slices"] if one["figure"] == figure]
+    about = next((one for one in told["figures"] if one["figure"] == figure), None)
+    if not mine or about is None:
+        return '<p class="quiet">No column tells the rows apart.</p>'
+    names, parts = [one["name"] for one in told["models"]], []
+    for column in dict.fromkeys(one["column"] for one in mine):
+        lines = []
+        for value in dict.fromkeys(one["slice"] for one in mine if one["column"] == column):
+            models = [one | {"unit": about["unit"]} for one in mine if (one["column"], one["slice"]) == (column, value)]
+            cells = "".join(f"<td>{_figure(one, models) if one['n'] else '–'}</td>" for one in models)
+            lines.append(f"<tr><th scope=row>{views.text(value)}</th>{cells}</tr>")
+        heads = "".join(f"<th scope=col>{_name(name)}</th>" for name in names)
+        parts.append(
+            f'<div class="scrolls" tabindex="0"><table class="figures-table"><thead><tr><th scope="col">'
+            f"{views.text(column)}</th>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        )
+    return "".join(parts) + '<p class="quiet">Small slices say little: mind the intervals.</p>'
+
+
+def confusion(told: Told) -> str:
+    """Rows by reference and answer; a cell opens its rows."""
+    if not told["confusion"]:
+        return ""
+    parts = []
+    for one in told["confusion"]:
+        most = max(1, *(count for line in one["counts"] for count in line))
+        heads = "".join(f"<th scope=col>{views.text(name)}</th>" for name in one["answers"])
+        lines = "".join(
+            f"<tr><th scope=row>{views.text(name)}</th>"
+            + "".join(
+                f'<td style="--share:{count / most:.2f}" class="{"hit" if name == other else ""}">'
+                + (_cell(one["model"], name, other, count) if count else "")
+                + "</td>"
+                for other, count in zip(one["answers"], line, strict=True)
+            )
+            + "</tr>"
+            for name, line in zip(one["labels"], one["counts"], strict=True)
+        )
+        title = _name(told["models"][one["model"]]["name"])
+        parts.append(
+            f'<figure><figcaption>{title}: rows are references, columns answers</figcaption><div class="scrolls" '
+            f'tabindex="0"><table class="confusion"><thead><tr><td></td>{heads}</tr></thead><tbody>{lines}</tbody></table></div></figure>'
+        )
+    return "".join(parts)
+
+
+def _cell(model: int, reference: str, answer: str, count: int) -> str:
+    return (
+        f'<button data-model="{model}" data-reference="{views.text(reference)}" data-answer="{views.text(answer)}" '
+        f'title="{views.text(reference)} answered as {views.text(answer)}">{count:,}</button>'
+    )
+
+
+def examples(told: Told, page: Told, figure: str, offset: int) -> str:
+    """Rows with the reference and every model's answer side by side; words that the reference lacks are marked."""
+    if not page["rows"]:
+        return '<p class="empty">No row is like that.</p>'
+    names = [one["name"] for one in told["models"]]
+    about = next((one for one in told["figures"] if one["figure"] == figure), {"unit": ""})
+    last = offset + len(page["rows"])
+    head = f'<p class="quiet">{offset + 1:,} to {last:,} of {views.plural(page["total"], "row")}</p>'
+    return head + "".join(_example(row, names, about["unit"]) for row in page["rows"])
+
+
+def _example(row: Told, names: Sequence[str], unit: str) -> str:
+    of = " · ".join(f"{views.text(key)}: {views.text(value)}" for key, value in row["of"].items() if value is not None)
+    sides = "".join(_side(name, one, row["reference"], unit) for name, one in zip(names, row["answers"], strict=True))
+    wanted = f"<div><h4>Reference</h4><p>{views.text(_cut(row['reference']))}</p></div>" if row["reference"] else ""
+    return (
+        f'<article class="example"><header><b>{views.text(_cut(row["prompt"]))}</b>'
+        f'<small>row {row["row"]:,}{f" · {of}" if of else ""}</small></header><div class="sides">{wanted}{sides}</div></article>'
+    )
+
+
+def _side(name: str, one: Told, reference: str, unit: str) -> str:
+    if one["error"]:
+        return f'<div class="failed"><h4>{_name(name)}</h4><p>{views.text(one["error"])}</p></div>'
+    score = "" if one["score"] is None else amount({"unit": unit, "value": one["score"]})
+    return f"<div><h4>{_name(name)} <small>{score}</small></h4><p>{words(one['answer'] or '', reference)}</p></div>"
+
+
+def words(answer: str, reference: str) -> str:
+    """The answer with the words marked that the reference does not have in their place."""
+    said = re.findall(r"\s+|\w+|[^\w\s]", _cut(answer))
+    if not reference:
+        return views.text("".join(said))
+    wanted = re.findall(r"\s+|\w+|[^\w\s]", _cut(reference))
+    parts = []
+    for kind, begin, end, *_ in difflib.SequenceMatcher(None, said, wanted, autojunk=False).get_opcodes():
+        piece = views.text("".join(said[begin:end]))
+        if piece:
+            parts.append(piece if kind == "equal" or not piece.strip() else f"<mark>{piece}</mark>")
+    return "".join(parts) or '<span class="quiet">(nothing)</span>'
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONG else text[:LONG] + "…"
+
+
+def history(evaluations: Sequence[Told], shown: str) -> str:
+    """All evaluations, each a button; the star pins."""
+    if not evaluations:
+        return '<p class="quiet">What you evaluate is kept here.</p>'
+    return f'<ul class="evaluations">{"".join(_kept(one, one["id"] == shown) for one in evaluations)}</ul>'
+
+
+def _kept(one: Told, chosen: bool) -> str:
+    first = next(iter(one["figures"]), None)
+    mine = [figure for figure in one["figures"] if first and figure["figure"] == first["figure"]]
+    best = " → ".join(amount(figure) for figure in mine)
+    line = f"{views.text(first['title'])} {best}" if first else "no figures"
+    names = ", ".join(name if name.startswith("run/") else views.short(name) for name in one["models"])
+    current = ' aria-current="true"' if chosen else ""
+    star = "★" if one["pinned"] else "☆"
+    word = "Unpin" if one["pinned"] else "Pin"
+    return (
+        f'<li><button class="open" data-open="{one["id"]}"{current}><b>{views.text(one["name"] or one["dataset"])}</b>'
+        f"<small>{views.text(names)}</small><small>{line}</small><small>{views.plural(one['rows'], 'row')} · "
+        f"{views.when(one['created'])}</small></button>"
+        f'<button class="pin" data-pin="{one["id"]}" aria-label="{word}" title="{word}">{star}</button></li>'
+    )
+
+
+def board(evaluations: Sequence[Told], dataset: str) -> str:
+    """Every model that was measured on `dataset`, its newest figures, the best first."""
+    newest: dict[str, dict[str, Told]] = {}
+    for one in evaluations:
+        if one["dataset"] == dataset:
+            for figure in one["figures"]:
+                newest.setdefault(one["models"][figure["model"]], {}).setdefault(figure["figure"], figure)
+    if not newest:
+        return ""
+    titles = {name: one for figures in newest.values() for name, one in figures.items()}
+    first = next(iter(titles.values()))
+    sign = 1 if first["higher"] is False else -1
+    order = sorted(newest, key=lambda name: sign * (newest[name].get(first["figure"], {}).get("value") or 0))
+    heads = "".join(f"<th scope=col>{views.text(one['title'])}</th>" for one in titles.values())
+    lines = ""
+    for name in order:
+        cells = ""
+        for figure in titles:
+            peers = [figures[figure] for figures in newest.values() if figure in figures]
+            cells += f"<td>{_figure(newest[name][figure], peers) if figure in newest[name] else '–'}</td>"
+        lines += f"<tr><th scope=row>{_name(name)}</th>{cells}</tr>"
+    return (
+        f'<div class="scrolls" tabindex="0"><table class="figures-table"><thead><tr><td></td>{heads}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
+    )
+
+
+def progress(status: Told) -> str:
+    """An evaluation that is under way, or how it ended without results."""
+    error = status["error"]
+    if error:
+        return f'<div class="panel panel-error" role="alert"><b>{views.text(error["message"])}</b><p>{views.text(error["hint"])}</p></div>'
+    return f"{views.badge(status)} {views.text(views.progress_words(status))}{views.bar(status)}"
+
+
+def metric(name: str, about: Any) -> str:
+    """What a metric says and when not to trust it."""
+    return (
+        f"<dt>{views.text(about.title)} <code>{views.text(name)}</code></dt><dd>{views.text(about.says)} "
+        f'<span class="quiet">{views.text(about.beware)}</span></dd>'
+    )
+
+
+def glossary(metrics: Mapping[str, Any]) -> str:
+    return f'<dl class="metrics">{"".join(metric(name, one) for name, one in metrics.items())}</dl>'
