@@ -1,10 +1,10 @@
 """The Lab's window on what was measured: `lab.evaluations`.
 
-    evaluations.list(owner)                    newest first, the pinned ones before all
+    evaluations.every(owner)                   newest first, the pinned ones before all
     evaluations.results(run, owner)            figures, verdicts, slices, confusion
     evaluations.rows(run, owner, …)            rows with all answers side by side, filtered and sorted
     evaluations.rescore(run, metrics, owner)   other metrics on the same answers; asks a model only what is missing
-    evaluations.compare(run, owner)            a tuning run beside its base: on held-out rows, on what it may have forgotten
+    evaluations.compare(run, owner)            a tuning run beside its base, on two datasets
 
 Every method raises LabError and nothing else. An evaluation is a run of the recipe `evaluate`; its name and pin are a
 note in the run's folder.
@@ -31,12 +31,12 @@ PAGE = 100
 SHOWS = ("all", "regressions", "wins", "disagreements", "longest", "least confident", "failed")
 _HELD = 600  # results kept in memory
 
-Launch = Callable[[str, Mapping[str, Any], str], Run]
+Launch = Callable[[str, Mapping[str, Any], str, str], Run]
 Mine = Callable[[str, str], Run]
 
 
 class Evaluations:
-    """`mine(run, owner)` gives a run that is the owner's; `launch(recipe, params, owner)` starts one."""
+    """`mine(run, owner)` gives a run that is the owner's; `launch(recipe, params, owner, target)` starts one."""
 
     def __init__(self, store: Store, mine: Mine, launch: Launch) -> None:
         self._store = store
@@ -46,7 +46,7 @@ class Evaluations:
         self._lock = threading.Lock()
 
     @door
-    def list(self, owner: str, limit: int = 500) -> list[dict[str, Any]]:
+    def every(self, owner: str, limit: int = 500) -> list[dict[str, Any]]:
         """[{id, name, pinned, created, dataset, models, rows, figures, pairs}] of those that have results."""
         found = []
         for run in self._store.runs(owner, limit, recipe=RECIPE):
@@ -156,7 +156,9 @@ class Evaluations:
     def rescore(self, run_id: str, metrics: Sequence[str], owner: str) -> Run:
         """A new evaluation with other metrics on the same answers."""
         run = self._evaluation(run_id, owner)
-        return self._launch(RECIPE, run.job.params | {"metrics": [*metrics], "answers": f"run/{run.id}"}, owner)
+        return self._launch(
+            RECIPE, run.job.params | {"metrics": [*metrics], "answers": f"run/{run.id}"}, owner, run.job.target
+        )
 
     @door
     def compare(self, run_id: str, owner: str) -> list[Run]:
@@ -171,7 +173,7 @@ class Evaluations:
         sample = str(run.job.params.get("dataset", "")).startswith("sample/")
         held_out = {"dataset": "sample/evaluation"} if sample else {"held_out_of": f"run/{run.id}"}
         asked = [held_out, {"dataset": "sample/forgetting"}]
-        return [self._launch(RECIPE, {"models": models} | one, owner) for one in asked]
+        return [self._launch(RECIPE, {"models": models} | one, owner, run.job.target) for one in asked]
 
     @door
     def newest_tuned(self, owner: str) -> str:
@@ -183,7 +185,7 @@ class Evaluations:
 
     def of(self, run_id: str, owner: str) -> list[dict[str, Any]]:
         """Evaluations in which a tuning run took part, newest first."""
-        return [one for one in self.list(owner) if any(f"run/{run_id}" in name for name in one["of"])]
+        return [one for one in self.every(owner) if any(f"run/{run_id}" in name for name in one["of"])]
 
     def _evaluation(self, run_id: str, owner: str) -> Run:
         run = self._mine(run_id.removeprefix("run/"), owner)

@@ -39,8 +39,9 @@ from backend.jobs import ENDED, Job, Run, Status
 from backend.lens import Lens
 from backend.lineage import related
 from backend.outcomes import Outcomes
-from backend.recipes import METHODS, RECIPES, Kind, Method, Recipe, data, why_not
+from backend.recipes import METHODS, RECIPES, Kind, Method, Recipe, data, evaluate_script, why_not
 from backend.recipes import script as recipes_script
+from backend.recipes.evaluate import EvaluateParams
 from backend.recipes.params import check
 from backend.recipes.rewards import REWARDS, is_place
 from backend.settings import Settings
@@ -488,6 +489,8 @@ class Lab:
                 request = request.model_copy(update={"file": Path(request.file).name})
             kind = self.catalog.kind(request.model, recipe)
             return self._told(request.model) + tasks_script.code(recipe, request, kind, self._place(request.model))
+        if recipe == "evaluate":
+            return self._evaluation_code(check(EvaluateParams, dict(params)), owner)
         method = self._method(recipe)
         settings = check(method.params, dict(params))
         dataset = self.catalog.dataset(settings.dataset, owner)
@@ -500,6 +503,14 @@ class Lab:
 
     def _model_place(self, name: str, owner: str) -> str:
         return self._place(self.catalog.model(name, owner), name) if name.startswith("run/") else self._place(name)
+
+    def _evaluation_code(self, params: EvaluateParams, owner: str) -> str:
+        models = []
+        for name in params.models:
+            model, _, adapter = self.catalog.answerer(name, owner).partition(" + ")
+            models.append((name, self._place(model), self._place(adapter, name) if adapter else ""))
+        dataset = self.catalog.dataset(params.dataset, owner)
+        return evaluate_script.code(params, models, self._place(dataset, params.dataset))
 
     def _place(self, name: str, public_name: str | None = None) -> str:
         """Where `name` is on this disk; strangers are shown the last part of a path instead."""

@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([ROOT / "app.py", *ROOT.glob("backend/**/*.py"), *ROOT.glob("ui/**/*.py")])
 HEAVY = {"accelerate", "bitsandbytes", "datasets", "diffusers", "evaluate", "peft", "torch", "transformers", "trl"}
 SIBLINGS = ("ui.tabs", "backend.targets", "backend.metrics")
-FOR_UI = ("lab", "data", "jobs", "events", "errors", "catalog", "recipes", "metrics", "engines.text", "engines.tasks")
+FOR_UI = (  # of the backend
+    *("lab", "data", "jobs", "events", "errors", "catalog", "recipes", "metrics", "evaluations"),
+    *("engines.text", "engines.tasks"),
+)
 FOR_RECIPES = ("events", "errors", "starter", "settings", "metrics")  # of the backend, besides the neighbours
 FOR_ENGINES = ("recipes.loading", "recipes.device", "recipes.params")  # of the recipes
 

@@ -77,7 +77,8 @@ def _figure(one: Told, models: Sequence[Told]) -> str:
     low, high = (0.0, 1.0) if one["unit"] == "%" else (min(0.0, *ends), max(ends))
     span = (high - low) or 1.0
     left, right, at = (100 * (one[key] - low) / span for key in ("low", "high", "value"))
-    mark = f'<i class="span" style="left:{left:.1f}%;width:{max(right - left, 0.5):.1f}%"></i><i class="at" style="left:{at:.1f}%"></i>'
+    span_of = f'<i class="span" style="left:{left:.1f}%;width:{max(right - left, 0.5):.1f}%"></i>'
+    mark = f'{span_of}<i class="at" style="left:{at:.1f}%"></i>'
     return (
         f"<b>{amount(one)}</b> <span>[{bare(one, 'low')}, {bare(one, 'high')}]</span>"
         f'<div class="interval" aria-hidden="true">{mark}</div><small>n = {one["n"]:,}</small>'
@@ -106,7 +107,8 @@ def _pairs(told: Told) -> str:
         for pair in told["pairs"]
     )
     note = "p is corrected for the number of comparisons (Holm)."
-    return f'<div class="scrolls" tabindex="0"><table class="figures-table">{lines}</table></div><p class="quiet">{note}</p>'
+    table = f'<table class="figures-table">{lines}</table>'
+    return f'<div class="scrolls" tabindex="0">{table}</div><p class="quiet">{note}</p>'
 
 
 def _name(name: str) -> str:
@@ -155,11 +157,10 @@ def confusion(told: Told) -> str:
             + "</tr>"
             for name, line in zip(one["labels"], one["counts"], strict=True)
         )
-        title = _name(told["models"][one["model"]]["name"])
-        parts.append(
-            f'<figure><figcaption>{title}: rows are references, columns answers</figcaption><div class="scrolls" '
-            f'tabindex="0"><table class="confusion"><thead><tr><td></td>{heads}</tr></thead><tbody>{lines}</tbody></table></div></figure>'
-        )
+        caption = f"{_name(told['models'][one['model']]['name'])}: rows are references, columns answers"
+        table = f'<table class="confusion"><thead><tr><td></td>{heads}</tr></thead><tbody>{lines}</tbody></table>'
+        body = f'<div class="scrolls" tabindex="0">{table}</div>'
+        parts.append(f"<figure><figcaption>{caption}</figcaption>{body}</figure>")
     return "".join(parts)
 
 
@@ -185,17 +186,25 @@ def _example(row: Told, names: Sequence[str], unit: str) -> str:
     of = " · ".join(f"{views.text(key)}: {views.text(value)}" for key, value in row["of"].items() if value is not None)
     sides = "".join(_side(name, one, row["reference"], unit) for name, one in zip(names, row["answers"], strict=True))
     wanted = f"<div><h4>Reference</h4><p>{views.text(_cut(row['reference']))}</p></div>" if row["reference"] else ""
-    return (
-        f'<article class="example"><header><b>{views.text(_cut(row["prompt"]))}</b>'
-        f'<small>row {row["row"]:,}{f" · {of}" if of else ""}</small></header><div class="sides">{wanted}{sides}</div></article>'
-    )
+    where = f"row {row['row']:,}{f' · {of}' if of else ''}"
+    head = f"<header><b>{views.text(_cut(row['prompt']))}</b><small>{where}</small></header>"
+    return f'<article class="example">{head}<div class="sides">{wanted}{sides}</div></article>'
 
 
 def _side(name: str, one: Told, reference: str, unit: str) -> str:
     if one["error"]:
         return f'<div class="failed"><h4>{_name(name)}</h4><p>{views.text(one["error"])}</p></div>'
-    score = "" if one["score"] is None else amount({"unit": unit, "value": one["score"]})
+    score = _score(one["score"], unit)
     return f"<div><h4>{_name(name)} <small>{score}</small></h4><p>{words(one['answer'] or '', reference)}</p></div>"
+
+
+def _score(score: float | None, unit: str) -> str:
+    """What a row scored; right and wrong as a sign."""
+    if score is None:
+        return ""
+    if unit == "%" and score in (0, 1):
+        return '<span title="right">✓</span>' if score else '<span title="wrong">✗</span>'
+    return amount({"unit": unit, "value": score})
 
 
 def words(answer: str, reference: str) -> str:
@@ -271,7 +280,8 @@ def progress(status: Told) -> str:
     """An evaluation that is under way, or how it ended without results."""
     error = status["error"]
     if error:
-        return f'<div class="panel panel-error" role="alert"><b>{views.text(error["message"])}</b><p>{views.text(error["hint"])}</p></div>'
+        said = f"<b>{views.text(error['message'])}</b><p>{views.text(error['hint'])}</p>"
+        return f'<div class="panel panel-error" role="alert">{said}</div>'
     return f"{views.badge(status)} {views.text(views.progress_words(status))}{views.bar(status)}"
 
 

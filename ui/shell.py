@@ -20,13 +20,14 @@ from starlette.routing import Route
 from backend.lab import Lab
 from ui import api, runs
 from ui.page import Page
-from ui.tabs import data, run, text, tune
+from ui.tabs import data, evaluate, run, text, tune
 from ui.visitor import Names, Tokens
 
 TABS = (
     ("text", "Text", text.build),
     ("data", "Data", data.build),
     ("tune", "Tune", tune.build),
+    ("evaluate", "Evaluate", evaluate.build),
     ("run", "Run", run.build),
 )
 STYLE = Path(__file__).with_name("style.css")
@@ -102,7 +103,7 @@ def launch(lab: Lab) -> gr.Blocks:
         share=lab.settings.share,
         app_kwargs={"routes": [Route("/health", _health)], "middleware": [names]},
         theme=_theme(),
-        css_paths=[STYLE, STYLE.with_name("runs.css"), STYLE.with_name("data.css"), STYLE.with_name("tasks.css")],
+        css_paths=[STYLE, *(STYLE.with_name(f"{name}.css") for name in ("runs", "data", "tasks", "evaluate"))],
         head=HEAD,
         allowed_paths=[MEDIA_ROOT],  # the example pictures and recordings that Gradio brings along
         favicon_path=Path(__file__).with_name("favicon.svg"),

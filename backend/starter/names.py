@@ -9,7 +9,7 @@ from backend.starter.model import MODEL_ID, Say, fetch, silent
 
 SAMPLES: dict[str, Path] = {
     f"sample/{name}": Path(__file__).parent / "data" / f"{name}.jsonl"
-    for name in ("instructions", "preferences", "evaluation")
+    for name in ("instructions", "preferences", "evaluation", "forgetting")
 }
 
 

@@ -81,7 +81,7 @@ def build(lab: Lab, page: Page) -> None:
     with gr.Row():
         with gr.Column(scale=1, min_width=230):
             kept = gr.HTML(drawn.history([], ""), js_on_load=PICK, elem_id="evaluate-history", padding=False)
-        with gr.Column(scale=4, min_width=320, elem_id="evaluate-shown", visible="hidden") as result:
+        with gr.Column(scale=4, min_width=320, elem_id="evaluate-shown", visible=False) as result:
             header = gr.HTML(elem_id="evaluate-head", padding=False)
             table = gr.HTML(elem_id="evaluate-table", padding=False)
             with gr.Row(elem_id="evaluate-actions"):
@@ -199,17 +199,18 @@ def build(lab: Lab, page: Page) -> None:
             gr.update(choices=parts, value=""),
             drawn.slices(told, first),
             drawn.confusion(told) or '<p class="quiet">The references are not a few labels.</p>',
-            drawn.board(lab.evaluations.list(who), told["dataset"]),
+            drawn.board(lab.evaluations.every(who), told["dataset"]),
             lab.code(RECIPE, lab.status(run_id, who)["params"], who),
         ]
 
     @toasts
     def on_open(event: gr.EventData, request: gr.Request) -> list[Any]:
-        return [run_id := str(event.run)[:64], *look(run_id, owner(request))]
+        run_id = str(event.run)[:64]
+        return [run_id, *look(run_id, owner(request))]
 
     @toasts
     def on_history(run_id: str, request: gr.Request) -> str:
-        return drawn.history(lab.evaluations.list(owner(request)), run_id)
+        return drawn.history(lab.evaluations.every(owner(request)), run_id)
 
     @toasts
     def on_rows(
@@ -254,7 +255,7 @@ def build(lab: Lab, page: Page) -> None:
     @toasts
     def on_delete(run_id: str, request: gr.Request) -> list[Any]:
         lab.evaluations.forget(run_id, owner(request))
-        return ["", gr.update(visible="hidden"), gr.update(visible=False)]
+        return ["", gr.update(visible=False), gr.update(visible=False)]
 
     @toasts
     def on_export(run_id: str, form: str, request: gr.Request) -> str:
@@ -328,7 +329,7 @@ def _picked(event: gr.EventData) -> list[Any]:
 
 def _tuned(lab: Lab, who: str) -> str:
     """The newest run that made an adapter. Raises NotFound."""
-    return lab.evaluations.newest_tuned(who)
+    return str(lab.evaluations.newest_tuned(who))
 
 
 def _models(lab: Lab, who: str) -> list[tuple[str, str]]:

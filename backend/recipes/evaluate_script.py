@@ -1,0 +1,66 @@
+"""The plain Python that asks the same questions and counts exact answers, with Hugging Face libraries alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from backend.recipes.evaluate import EvaluateParams
+
+_READERS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+_ON_THE_HUB = {"bleu": "sacrebleu", "chrf": "chrf", "ter": "ter", "rouge": "rouge", "meteor": "meteor", "f1": "f1",
+               "accuracy": "accuracy", "mcc": "matthews_correlation"}  # fmt: skip
+
+
+def code(params: EvaluateParams, models: Sequence[tuple[str, str, str]], dataset: str) -> str:
+    """`models` are (name, place, place of the adapter or ''), `dataset` is a file or a Hub id."""
+    path = Path(dataset)
+    kind = _READERS.get(path.suffix.lower(), "json")
+    load = (
+        f'load_dataset("{kind}", data_files={json.dumps(dataset, ensure_ascii=False)}, split="train")'
+        if path.suffix
+        else f"load_dataset({json.dumps(dataset)}, split={json.dumps(params.dataset_split)})"
+    )
+    if params.max_rows:
+        load += f".take({params.max_rows})"
+    more = [f'# evaluate.load("{_ON_THE_HUB[name]}").compute(predictions=said, references=wanted)'
+            for name in params.metrics if name in _ON_THE_HUB]  # fmt: skip
+    lines = "".join(f"    {line}\n" for line in more)
+    listed = "".join(f"    {json.dumps(list(one), ensure_ascii=False)},\n" for one in models)
+    return f"""import torch
+from datasets import load_dataset
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+MODELS = [  # name, model, adapter
+{listed}]
+rows = {load}
+wanted = [row["completion"] if isinstance(row["completion"], str) else row["completion"][-1]["content"] for row in rows]
+
+
+def answers(model, adapter, batch={params.per_device_eval_batch_size}):
+    tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
+    if adapter:
+        model = PeftModel.from_pretrained(model, adapter)
+    prompts = [
+        row["prompt"]
+        if isinstance(row["prompt"], str)
+        else tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+        for row in rows
+    ]
+    for begin in range(0, len(prompts), batch):
+        inputs = tokenizer(
+            prompts[begin : begin + batch], padding=True, return_tensors="pt", add_special_tokens=False
+        )
+        with torch.inference_mode():
+            made = model.generate(**inputs, max_new_tokens={params.max_new_tokens}, do_sample=False)
+        yield from tokenizer.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+for name, model, adapter in MODELS:
+    said = [answer.strip() for answer in answers(model, adapter)]
+    right = [one == other.strip() for one, other in zip(said, wanted)]
+    print(name, "exact match:", sum(right) / len(right))
+{lines}"""
