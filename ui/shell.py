@@ -41,7 +41,9 @@ LIMITS = {"default_concurrency_limit": 16, "max_size": 256}  # events at work of
 def build(lab: Lab) -> gr.Blocks:
     """The whole page. Nothing here waits for a model, the Hub or a run."""
     with gr.Blocks(title="Atelier", analytics_enabled=False) as blocks:
+        # Made out here: what is made inside Tabs counts as one of them, and the tabs change places.
         shown, wish, clone, dataset = gr.State(""), gr.State([]), gr.State(""), gr.State("")
+        message, measured = gr.State(""), gr.State("")
         with gr.Row(elem_id="header"):
             gr.HTML(f"<h1>Atelier</h1> <span id=where>{html.escape(lab.where())}</span>", padding=False)
             if "SPACE_ID" in lab.settings.env and "OAUTH_CLIENT_ID" in lab.settings.env:
@@ -51,7 +53,7 @@ def build(lab: Lab) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             page = Page(
                 blocks=blocks, tabs=tabs, run=shown, chat_with=wish, dataset=dataset, clone=clone,
-                has=frozenset(key for key, *_ in TABS),
+                message=message, evaluate=measured, has=frozenset(key for key, *_ in TABS),
             )  # fmt: skip
             for key, title, make in TABS:
                 with gr.Tab(title, id=key, elem_id=f"tab-{key}"):
