@@ -41,6 +41,10 @@ def launch(page: Page, site: Server, **settings: str) -> str:
     page.goto(f"{site.url}/?tab=tune")
     expect(page.locator("#tune-facts .row").first).to_be_visible()
     expect(page.locator("#tune-facts")).to_contain_text("504 rows")
+    page.get_by_role("button", name="Which rows").click()
+    rows = {name: settings.pop(name) for name in ("eval_rows", "seed") if name in settings}
+    for name, value in rows.items():
+        fill(page, name.replace("_", "-"), value)
     page.get_by_role("button", name="Next: Method").click()
     expect(page.get_by_role("radio", name="Supervised fine-tuning with LoRA", exact=True)).to_be_checked()
     page.get_by_role("button", name="More settings").click()
@@ -147,11 +151,13 @@ def test_a_wrong_value_is_named_and_the_form_keeps_it(context: BrowserContext, s
     fill(page, "max-steps", "0")
     page.get_by_role("button", name="Next: Where").click()
     expect(page.get_by_text("max_steps is 0; use at least 1").first).to_be_visible()
-    page.get_by_role("button", name="Next: Run").click()
-    page.locator("#tune-launch").click()
-    expect(page.locator("#tune-launch")).to_be_enabled()
-    expect(page.locator("#run-view")).to_be_hidden()
+    expect(page.locator("#tune-cost")).to_be_hidden()  # the step with the wrong value is not left
     assert page.locator("#tune-max-steps textarea, #tune-max-steps input").input_value() == "0"
+    fill(page, "max-steps", "3")
+    page.get_by_role("button", name="Next: Where").click()
+    expect(page.locator("#tune-cost")).to_be_visible()
+    page.get_by_role("button", name="Next: Run").click()
+    expect(page.locator("#tune-summary")).to_contain_text("3 steps")
     expect(page.locator("#runs-list button[data-run]")).to_have_count(0)
 
 
