@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backend import events as ev
+from ui import charts
 from ui.folding import View
 from ui.views import (
     LIVING,
@@ -179,6 +180,42 @@ def artifacts(status: Mapping[str, Any]) -> str:
 def _made(rows: Sequence[Mapping[str, Any]]) -> str:
     names = ", ".join(text(row["name"] or row["file"]) for row in rows[-6:] if row["name"] != row["kind"])
     return f"{names} <span class=quiet>step {rows[-1]['step']:,}</span>"
+
+
+def holds(files: Sequence[Mapping[str, Any]]) -> str:
+    """What a zip or a push has in it."""
+    names = ", ".join(f"{text(one['name'])} <span class=quiet>{size(one['bytes'])}</span>" for one in files[:12])
+    more = f" and {len(files) - 12} more" if len(files) > 12 else ""
+    return f'<p class="quiet">The zip, and what is pushed, hold {names}{more}.</p>'
+
+
+def size(many: float) -> str:
+    """`512 B`, `3.4 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if many < 1000 or unit == "GB":
+            return f"{many:.3g} {unit}"
+        many /= 1000
+    raise AssertionError
+
+
+def sweep(runs: Sequence[Mapping[str, Any]], curves: Mapping[str, Mapping[str, charts.Curve]]) -> str:
+    """The runs of a sweep: one picture for each figure that tells them apart, and a table that opens them."""
+    if len(runs) < 2:
+        return ""
+    names = sorted({name for one in runs for name in one["params"]})
+    varied = [name for name in names if len({str(one["params"].get(name)) for one in runs}) > 1]
+    titles = {one["id"]: ", ".join(f"{name}={plain(one['params'].get(name))}" for name in varied) for one in runs}
+    pictures = ""
+    for name in ("loss", "eval_loss", "reward", "rewards/accuracies", "accuracy"):
+        if drawn := {titles[one]: found[name] for one, found in curves.items() if found.get(name)}:
+            pictures += charts.draw(f"sweep-{name.replace('/', '-')}", figure(name), drawn, name)
+    rows = "".join(
+        f"<tr><td>{link(one['id'])}</td><td>{text(titles[one['id']])}</td><td>{badge(one)}</td>"
+        f"<td>{text(number('eval_loss', one['metrics'].get('eval_loss', '–')))}</td></tr>"
+        for one in runs
+    )
+    table = f"<table class=grid><thead><tr><th>run<th>settings<th>state<th>eval loss</tr></thead>{rows}</table>"
+    return f'<h3>The sweep</h3><div class="charts">{pictures}</div><div class="grid-scroll">{table}</div>'
 
 
 def settings(status: Mapping[str, Any]) -> str:

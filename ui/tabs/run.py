@@ -7,8 +7,6 @@ mark for each part, and only parts whose mark changed are built; of the log only
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,8 @@ import gradio as gr
 
 from backend import events as ev
 from backend.lab import Lab
-from ui import charts, run_views, views
+from backend.recipes import METHODS
+from ui import after, charts, run_views, views
 from ui.folding import View, Views
 from ui.page import Page
 from ui.toasts import toasts
@@ -37,13 +36,15 @@ ADDRESS = """marks => {
   history.replaceState(history.state, "", url);
 }"""
 LOG = Path(__file__).parents[1].joinpath("log.js").read_text()
-PRESS = "() => { setTimeout(() => document.querySelector('#%s')?.click(), 50); }"
+
+_TAKEN = {"adapter", "model", "gguf"}  # kinds of what a person takes away
 
 
 def build(lab: Lab, page: Page) -> None:
     held = Views(lab.watch)
     seen = gr.Textbox("", visible=False)
     timer = gr.Timer(1, active=False)
+    file = gr.DownloadButton("file", elem_id="run-file", visible="hidden")
     with gr.Column(elem_id="run-empty") as empty:
         gr.HTML('<p class="empty">Your runs will be here. Start one in Tune.</p>', padding=False)
         start = gr.Button("Go to Tune", variant="primary", size="sm", elem_id="run-go-tune", scale=0, min_width=120)
@@ -63,21 +64,21 @@ def build(lab: Lab, page: Page) -> None:
             no = _button("Let it run", "run-cancel-no")
         family = gr.HTML(elem_id="run-family", js_on_load=OPEN_LINK, padding=False, visible=False)
         pictures = gr.HTML(elem_id="run-charts", js_on_load=charts.POINTING, padding=False)
+        group = gr.HTML(elem_id="run-group", js_on_load=charts.POINTING, padding=False, visible=False)
         samples = gr.HTML(elem_id="run-samples", padding=False, visible=False)
         log = gr.HTML({}, html_template=run_views.LOG_PANE, js_on_load=LOG, elem_id="run-log", padding=False)
         with gr.Row(elem_id="run-files"):
             made = gr.HTML(elem_id="run-artifacts", padding=False)
-            with gr.Column(scale=0, min_width=190):
-                zip_adapter = _button("Download adapter", "run-zip")
-                get_log = _button("Download log", "run-get-log")
+            get_log = _button("Download log", "run-get-log")
+        outcome = after.draw(lab, page, file)
         with gr.Accordion("Settings", open=False, elem_id="run-settings"):
             settings = gr.HTML(padding=False)
         with gr.Accordion("Code", open=False, elem_id="run-code") as panel:
             code = gr.Code(language="python", label="The same in plain Python", interactive=False, max_lines=40)
-    file = gr.DownloadButton("file", elem_id="run-file", visible="hidden")
 
-    buttons = [chat, save, cancel, resume, ahead, behind, zip_adapter, sure]
-    shown = [empty, body, timer, header, *buttons, family, pictures, samples, log, made, settings, panel, code, seen]
+    buttons = [chat, save, cancel, resume, clone, ahead, behind, sure]
+    parts = [family, pictures, group, samples, log, made, outcome, settings, panel, code]
+    shown = [empty, body, timer, header, *buttons, *parts, seen]
 
     def draw(run_id: str, marks: str, who: str) -> list[Any]:
         """An update for each of `shown`; `marks` tells what the page has."""
@@ -87,11 +88,16 @@ def build(lab: Lab, page: Page) -> None:
         before, *had = json.loads(marks or "[]") or [""]
         updates: list[Any] = []
         has: list[Any] = []
-        parts = _parts(status, view, lambda: lab.lineage(run_id, who))
-        for part, old in zip(parts, had if before == run_id else [None] * len(parts), strict=True):
+        drawn = _parts(status, view, lambda: lab.lineage(run_id, who), lambda: compared(status["group"], who))
+        for part, old in zip(drawn, had if before == run_id else [None] * len(drawn), strict=True):
             has.append(part.mark)
             updates += [gr.skip()] * part.many if part.mark == old else part.make(old)
         return [*updates, gr.skip() if [before, *had] == [run_id, *has] else json.dumps([run_id, *has])]
+
+    def compared(group: str, who: str) -> str:
+        """The runs of a sweep side by side."""
+        runs = lab.outcomes.group(group, who)
+        return run_views.sweep(runs, lab.outcomes.curves([one["id"] for one in runs], who))
 
     def nothing() -> list[Any]:
         """Updates for each of `shown` when there is no run to show."""
@@ -138,17 +144,14 @@ def build(lab: Lab, page: Page) -> None:
 
     @toasts
     def on_chat(run_id: str, request: gr.Request) -> list[Any]:
-        model = lab.status(run_id, owner(request))["params"].get("model", "")
-        return [[model, f"run/{run_id}"], gr.Tabs(selected="text")]
-
-    @toasts
-    def on_zip(run_id: str, request: gr.Request) -> Any:
-        run = lab.run(run_id, owner(request))
-        return shutil.make_archive(str(_fresh(file) / f"adapter-{run.id}"), "zip", run.folder / "adapter")
+        status = lab.status(run_id, owner(request))
+        if any(row["kind"] == "model" for row in status["artifacts"]):
+            return [[f"run/{run_id}", ""], gr.Tabs(selected="text")]
+        return [[status["params"].get("model", ""), f"run/{run_id}"], gr.Tabs(selected="text")]
 
     @toasts
     def on_log(run_id: str, request: gr.Request) -> Any:
-        path = _fresh(file) / f"run-{run_id}.log"
+        path = after.fresh(file) / f"run-{run_id}.log"
         path.write_text(run_views.full_log(_all(lab, run_id, owner(request))))
         return str(path)
 
@@ -173,8 +176,7 @@ def build(lab: Lab, page: Page) -> None:
     for linking in (header, family):
         linking.open(_linked, None, page.run, **PRIVATE)
     log.missed(on_missed, page.run, log, **PRIVATE)
-    for button, make in ((zip_adapter, on_zip), (get_log, on_log)):
-        button.click(make, page.run, file, **PRIVATE).success(None, None, None, js=PRESS % "run-file", **PRIVATE)
+    after.download(get_log, on_log, page, file)
 
 
 def _button(title: str, elem_id: str, variant: str = "secondary") -> gr.Button:
@@ -193,19 +195,21 @@ class _Part:
     make: Callable[[Any], list[Any]]
 
 
-def _parts(status: Mapping[str, Any], view: View, lineage: Callable[[], list[dict[str, Any]]]) -> list[_Part]:
+def _parts(
+    status: Mapping[str, Any], view: View, lineage: Callable[[], list[dict[str, Any]]], compared: Callable[[], str]
+) -> list[_Part]:
     """What is shown of a run, in the order of the components."""
     state, mine = status["state"], status["mine"]
     living = state in views.LIVING
-    adapter = any(row["kind"] == "adapter" for row in status["artifacts"])
+    kinds = {row["kind"] for row in status["artifacts"]}
     can = [
-        adapter,  # chat with it
+        bool(kinds & {"adapter", "model"}) and status["recipe"] not in ("reward", "export"),  # chat with it
         state == "running",  # stop and save
         living,  # cancel
         state in ("paused", "failed", "cancelled"),  # resume
+        status["recipe"] in METHODS,  # clone
         status["id"] in mine[1:],  # move ahead
         status["id"] in mine[:-1],  # move behind
-        adapter,  # download it
     ]
     head, made = run_views.header(status, view), run_views.artifacts(status)
 
@@ -213,25 +217,23 @@ def _parts(status: Mapping[str, Any], view: View, lineage: Callable[[], list[dic
         drawn = run_views.family(lineage(), status["id"])
         return [gr.update(value=drawn, visible=bool(drawn))]
 
+    def sweep() -> Any:
+        return gr.update(value=compared() if status["group"] else "", visible=bool(status["group"]))
+
     return [
         _Part(living, 3, lambda _: [gr.update(visible=False), gr.update(visible=True), gr.Timer(active=living)]),
         _Part(views.mark(head), 1, lambda _: [head]),
         _Part(can, 8, lambda _: [*(gr.update(visible=shown) for shown in can), gr.update(visible=False)]),
         _Part(state, 1, family),
         _Part(view.measured, 1, lambda _: [charts.page(view.curves())]),
+        _Part([status["group"], state], 1, lambda _: [sweep()]),
         _Part(view.drawn, 1, lambda _: [gr.update(value=run_views.samples(view), visible=bool(view.samples))]),
         _Part(view.lines, 1, lambda had: [run_views.log(view, had or 0)]),
         _Part(views.mark(made), 1, lambda _: [made]),
+        _Part(bool(kinds & _TAKEN), 1, lambda _: [gr.update(visible=bool(kinds & _TAKEN), open=False)]),
         _Part(views.mark(status["info"]), 1, lambda _: [run_views.settings(status)]),
         _Part("code", 2, lambda _: [gr.update(open=False), ""]),  # asked for when it is opened
     ]
-
-
-def _fresh(button: gr.DownloadButton) -> Path:
-    """A new folder whose files Gradio may hand out; its name can't be guessed."""
-    folder = Path(button.GRADIO_CACHE) / secrets.token_hex(16)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _all(lab: Lab, run_id: str, who: str) -> Iterator[ev.Event]:

@@ -23,6 +23,11 @@ from ui.visitor import owner
 
 DATA, METHOD, WHERE, RUN = 1, 2, 3, 4
 FILES = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt"]
+_SWEPT = [
+    ("nothing", ""),
+    *((name, name) for name in ("learning_rate", "lora_r", "lora_alpha", "per_device_train_batch_size", "max_steps",
+                                "num_train_epochs", "num_virtual_tokens", "lr_scheduler_type", "warmup_steps", "seed")),
+]  # fmt: skip
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -61,6 +66,19 @@ def build(lab: Lab, page: Page) -> None:
                 back_to_where = gr.Button("Back", size="sm", scale=0, min_width=90)
                 launch = gr.Button("Run", variant="primary", scale=0, min_width=160, elem_id="tune-launch")
                 show_code = gr.Button("Code", size="sm", scale=0, min_width=90, elem_id="tune-code-button")
+            with gr.Accordion("Sweep: try several values", open=False, elem_id="tune-sweep"):
+                gr.HTML("A run for each value, or for each pair of values; they are drawn side by side.", padding=False)
+                with gr.Row(elem_classes="fields"):
+                    swept = [
+                        part
+                        for place, (name, values) in enumerate((("learning_rate", "1e-4, 1e-3"), ("", "")), 1)
+                        for part in (
+                            gr.Dropdown(_SWEPT, value=name, label=f"Setting {place}", min_width=160),
+                            gr.Textbox(values, label="Values, with commas between", max_lines=1, min_width=160,
+                                       elem_id=f"tune-swept-{place}"),
+                        )
+                    ]  # fmt: skip
+                sweep = gr.Button("Run the sweep", size="sm", scale=0, min_width=150, elem_id="tune-sweep-button")
             code = gr.Code(
                 language="python", label="The same in plain Python", interactive=False, visible=False, max_lines=40,
                 elem_id="tune-code",
@@ -168,6 +186,14 @@ def build(lab: Lab, page: Page) -> None:
         yield [gr.skip(), run.id, gr.Tabs(selected="run"), ""]
 
     @toasts
+    def on_sweep(request: gr.Request, first: str, some: str, second: str, others: str, *values: Any) -> list[Any]:
+        recipe, params, place = form.read(values)
+        sets = {name: [one.strip() for one in said.split(",") if one.strip()]
+                for name, said in ((first, some), (second, others)) if name}  # fmt: skip
+        runs = lab.outcomes.sweep(recipe, params, sets, owner(request), place)
+        return [runs[0].id, gr.Tabs(selected="run")]
+
+    @toasts
     def on_clone(run_id: str, request: gr.Request) -> list[Any]:
         """The form takes over a run's settings."""
         if not run_id:
@@ -204,6 +230,7 @@ def build(lab: Lab, page: Page) -> None:
     pressed = launch.click(
         on_launch, [parent, *form.inputs], [launch, page.run, page.tabs, parent], trigger_mode="once", **PRIVATE
     )
+    sweep.click(on_sweep, [*swept, *form.inputs], [page.run, page.tabs], trigger_mode="once", **PRIVATE)
     for after in (pressed.then, pressed.failure):  # `then` does not follow an error
         after(lambda: gr.update(interactive=True, value="Run"), None, launch, **PRIVATE)
     page.dataset.change(_taken, page.dataset, [dataset, page.dataset], **PRIVATE)

@@ -60,7 +60,7 @@ def test_a_running_run_is_drawn_whole(lab: Lab) -> None:
     blocks = drawn(run.build, lab)
     page = shown(blocks, handler(blocks, "show")(one.id, ME))
     assert page["Timer"].active
-    assert visible(page) == {"run-view", "run-save", "run-cancel", "run-samples"}
+    assert visible(page) == {"run-view", "run-save", "run-cancel", "run-clone", "run-samples"}
     assert "step 5 of 20 · 15 s left" in page["run-header"]
     assert 'id="run-loss"' in page["run-charts"]
     assert 'id="run-rate"' in page["run-charts"]
@@ -106,7 +106,7 @@ def test_an_ended_run_stops_the_timer_and_can_be_talked_to(lab: Lab) -> None:
     blocks = drawn(run.build, lab)
     page = shown(blocks, handler(blocks, "show")(one.id, ME))
     assert not page["Timer"].active
-    assert {"run-chat", "run-zip"} < visible(page)
+    assert {"run-chat", "run-after"} < visible(page)
     assert not {"run-save", "run-cancel", "run-resume"} & visible(page)
     wish, tabs = handler(blocks, "on_chat")(one.id, ME)
     assert (wish[1], tabs.selected) == (f"run/{one.id}", "text")
@@ -135,7 +135,7 @@ def test_stop_and_save_and_cancel(lab: Lab) -> None:
         assert "run-resume" in visible(page)
 
 
-@pytest.mark.parametrize("name", ["show", "on_code", "on_chat", "on_zip", "on_log", "on_missed"])
+@pytest.mark.parametrize("name", ["show", "on_code", "on_chat", "on_zip", "on_log", "on_missed", "on_card", "on_merge"])
 def test_somebody_elses_run_is_not_yours_and_nothing_more(lab: Lab, name: str) -> None:
     one = start(lab)
     blocks = drawn(run.build, lab)
@@ -204,3 +204,34 @@ def test_my_waiting_runs_can_be_reordered_among_themselves(lab: Lab) -> None:
         move(theirs, "", ME)
     handler(blocks, "on_behind")(third, "", ME)
     assert next(name for name, _ in lab.store.line("cpu")) == first
+
+
+def test_what_a_run_made_can_be_taken_away(lab: Lab) -> None:
+    def script(one: Run) -> list[ev.Event]:
+        (one.folder / "adapter").mkdir()
+        (one.folder / "adapter" / "adapter_config.json").write_text("{}")
+        return [*begun(one), ev.Produced(kind="adapter", name="adapter", file="adapter", step=5), ev.Finished()]
+
+    one = start(lab, script)
+    blocks = drawn(run.build, lab)
+    held, _ = handler(blocks, "on_open")(one.id, ME)
+    assert "adapter_config.json <span class=quiet>2 B</span>" in held
+    with zipfile.ZipFile(handler(blocks, "on_zip")(one.id, ME)) as archive:
+        assert {"adapter_config.json", "README.md", "train.py"} <= set(archive.namelist())
+    assert json.loads(Path(handler(blocks, "on_notebook")(one.id, ME)).read_text())["cells"]
+    assert "base_model" in handler(blocks, "on_card")(one.id, ME)["value"]
+    with pytest.raises(gr.Error, match="nobody is signed in"):
+        handler(blocks, "on_push")(one.id, "me/mine", True, ME)
+
+
+def test_a_sweep_shows_its_runs_side_by_side(lab: Lab) -> None:
+    runs = lab.outcomes.sweep("sft", {}, {"lora_r": [4, 16]}, owner(ME), "fake")
+    blocks = drawn(run.build, lab)
+    page = shown(blocks, handler(blocks, "show")(runs[0].id, ME))
+    assert {"run-group"} < visible(page)
+    drawing = page["run-group"]["value"]
+    assert 'data-name="lora_r=4"' in drawing
+    assert 'data-name="lora_r=16"' in drawing
+    assert f'data-run="{runs[1].id}"' in drawing
+    alone = start(lab)
+    assert "run-group" not in visible(shown(blocks, handler(blocks, "show")(alone.id, ME)))

@@ -220,3 +220,19 @@ def test_the_lens_is_drawn(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Chosen · 900 tokens, 1 trained on" in page
     assert "measured on 4 random rows" in page
     assert "1 row (25.0 %) are longer than max_length 9" in page
+
+
+def test_a_sweep_makes_a_run_for_each_value(lab: Lab) -> None:
+    blocks = drawn(tune.build, lab)
+    sweep = handler(blocks, "on_sweep")
+    run_id, tabs = sweep(ME, "learning_rate", "1e-4, 1e-3", "lora_r", "4,8", *form(blocks))
+    assert tabs.selected == "run"
+    runs = lab.outcomes.group(lab.status(run_id, owner(ME))["group"], owner(ME))
+    assert [(one["params"]["learning_rate"], one["params"]["lora_r"]) for one in runs] == [
+        (1e-4, 4), (1e-4, 8), (1e-3, 4), (1e-3, 8),
+    ]  # fmt: skip
+    with pytest.raises(gr.Error, match="learning_rate is 'fast'"):
+        sweep(ME, "learning_rate", "1e-4, fast", "", "", *form(blocks))
+    with pytest.raises(gr.Error, match="use one or two"):
+        sweep(ME, "", "", "", "", *form(blocks))
+    assert len(lab.runs(owner(ME))) == 4
