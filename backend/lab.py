@@ -15,7 +15,9 @@ Every method raises LabError and nothing else.
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -78,6 +80,7 @@ class Lab:
         self._ended: dict[str, tuple[dict[str, Any], int]] = {}  # folds to remember at the next listing
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._salt = secrets.token_bytes(16)
 
     @classmethod
     def open(cls, settings: Settings, targets: Callable[[Settings], Sequence[Target]]) -> Lab:
@@ -125,7 +128,7 @@ class Lab:
                 return
             params["model"] = self.catalog.model(str(params.get("model") or ""), owner)
             params["adapter"] = self.catalog.adapter(str(params.get("adapter") or ""), owner)
-            for event in self.engine.stream(engine, params):
+            for event in self.engine.stream(engine, params, owner=self._alias(owner)):
                 if isinstance(event, ev.Failed):
                     raise LabError(event.message, event.hint, event.code)
                 yield event
@@ -133,6 +136,10 @@ class Lab:
             raise
         except Exception as error:
             raise broken(error, "stream") from error
+
+    def _alias(self, owner: str) -> str:
+        """What the engine knows an owner by: the same while this server lives, and no name."""
+        return hashlib.blake2b(owner.encode(), key=self._salt, digest_size=8).hexdigest()
 
     @door
     def inspect(self, request: Mapping[str, Any], owner: str) -> dict[str, Any]:

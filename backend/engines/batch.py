@@ -60,7 +60,7 @@ class Batch:
         self._clock += 1
         self._chunks += 1
         scores = self.lean.read(tokens, member.cache, member.adapter)
-        if not member.unread - len(tokens):
+        if not member.unread:
             self._readers.remove(member)
             self._writers.append(member)
         return scores

@@ -193,9 +193,12 @@ class EngineProcess:
             with self._changed:
                 self._changed.wait_for(lambda: self._life is not life, timeout=10)
 
-    def stream(self, engine: str, params: Mapping[str, Any]) -> Generator[ev.Event, None, None]:
-        """The events of one answer; the last is Finished, Failed or Cancelled. Closing it stops the answer."""
-        return self._ask({"op": "stream", "engine": engine, "params": dict(params)})
+    def stream(self, engine: str, params: Mapping[str, Any], owner: str = "") -> Generator[ev.Event, None, None]:
+        """The events of one answer; the last is Finished, Failed or Cancelled. Closing it stops the answer.
+
+        `owner` tells whose answers share a place in line; any text that is the same for the same one.
+        """
+        return self._ask({"op": "stream", "engine": engine, "params": dict(params), "owner": owner})
 
     def load(self, model: str, adapter: str = "", engine: str = "text") -> Generator[ev.Event, None, None]:
         """Have a model in memory: Logged, then Finished or Failed."""

@@ -80,6 +80,9 @@ class Decoding:
         """The model's own probability of `token`, which `next` gave last, and the `count` likeliest in its place."""
         return likeliest(self._logits, token, count)
 
+    def close(self) -> None:
+        """Nothing is held but this object."""
+
     def _forward(self, ids: Any) -> None:
         torch, voice = self._torch, self._voice
         with torch.inference_mode():

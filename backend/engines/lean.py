@@ -1,8 +1,8 @@
 """A lean forward pass of the Llama family, for many answers at once.
 
-It computes what transformers' own modules compute, with less on the way: query, key and value come from one matrix, gate
-and up from another; the matrices are packed (`packing`); the residual stream stays float32; each answer has its own
-cache, so that answers of any length share a step. A row of a step is the same, bit for bit, alone or in company.
+It computes what transformers' own modules compute, with less on the way: query, key and value come from one matrix,
+gate and up from another; the matrices are packed (`packing`); the residual stream stays float32; each answer has its
+own cache, so that answers of any length share a step. A row of a step is the same, bit for bit, alone or in company.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ class Lean:
     def cache(self, room: int) -> Cache:
         return Cache(self, -(-room // _STEP) * _STEP)
 
-    def read(self, tokens: Any, cache: Cache, adapter: Adapter | None) -> Any:
-        """Read `tokens` [n] on top of what `cache` holds; the scores [1, vocabulary] after the last one."""
+    def read(self, tokens: Any, cache: Cache, adapter: Adapter | None, last: int = 1) -> Any:
+        """Read `tokens` [n] on top of what `cache` holds; the scores [last, vocabulary] after the last ones."""
         import torch
 
         cache.want(len(tokens))
@@ -164,7 +164,7 @@ class Lean:
 
         hidden = self._pass(tokens, self._turns(end)[start:end], attend, [(slice(0, count), adapter)])
         cache.length = end
-        return self._head(self._normed(hidden[-1:], self._norm, torch.float32))
+        return self._head(self._normed(hidden[-last:], self._norm, torch.float32))
 
     def step(self, rows: Sequence[Row]) -> Any:
         """One more token for each row; the scores [rows, vocabulary] after it."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 GROUP = 32  # weights that share a scale and a zero
 _ROWS = 16  # the kernels take matrices with a multiple of so many rows
 _ON_GRID = 0.1  # of a step: how far bf16 may have rounded a weight away from its step; others are off by up to half
-
+_TINY = 1e-6  # the step of a group whose weights are all one
 _SLICE = 4096  # rows of the head that are packed at once
 _REACH = 6.0  # below the best score: a token there is drawn once in 400 times, if that
 _MANY = 2048  # likely tokens of a row
@@ -71,14 +71,14 @@ def _planes(weights: Any) -> tuple[Plane, ...]:
     sums, products = weights.sum(-1, keepdim=True), (steps * weights).sum(-1, keepdim=True)
     spread = count * squares - total * total
     slope = (count * products - total * sums).div_(spread)
-    slope[spread == 0] = 1
+    slope[spread == 0] = _TINY
     zero = (sums - slope * total).div_(count)
-    off = (weights - (steps * slope + zero)).div_(slope).abs_()
+    off = (weights - (steps * slope + zero)).div_(step).abs_()
     if float(off.max()) < _ON_GRID:
         return (_plane(steps, slope, zero + 8 * slope),)
     # 256 steps; scale and zero are rounded to bf16 first, so that the steps are taken from what is multiplied.
     slope = ((high - low) / 254).bfloat16().float()
-    slope[slope == 0] = 1
+    slope[slope == 0] = _TINY
     zero = (low + 136 * slope).bfloat16().float()  # of step 136, for which both planes have an 8
     steps = ((weights - zero) / slope).round_().add_(136).clamp_(0, 255)
     upper = (steps / 16).floor_()

@@ -9,14 +9,17 @@ from typing import Any, NamedTuple
 
 
 class Prefix(NamedTuple):
-    """The keys and values of `tokens`, a pair of tensors [1, heads, length, size] for each layer."""
+    """The keys and values of `tokens`: for each layer a pair of tensors [1, heads, length, size].
+
+    Of a packed model it is one tensor for all layers, [layers, 2, heads, length, size].
+    """
 
     tokens: tuple[int, ...]
-    layers: tuple[tuple[Any, Any], ...]
+    layers: tuple[tuple[Any, ...], ...]
 
     @property
     def bytes(self) -> int:
-        return sum(tensor.nbytes for pair in self.layers for tensor in pair)
+        return sum(tensor.nbytes for layer in self.layers for tensor in layer)
 
 
 class Prefixes:

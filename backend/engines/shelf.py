@@ -22,6 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from backend.engines import proof
+from backend.engines.batch import Batch
+from backend.engines.lean import Adapter
+from backend.engines.lowrank import low_rank
 from backend.engines.pace import Pace
 from backend.errors import BadInput, NoRoom, NotFound
 from backend.recipes.device import Device, choose, find
@@ -57,7 +61,10 @@ class Words:
 
 @dataclass(eq=False)
 class Voice:
-    """Something that can answer: `model` makes a step, `prompt` holds what prompt learning puts before the text."""
+    """Something that can answer: `model` makes a step, `prompt` holds what prompt learning puts before the text.
+
+    With a `batch` it answers by packed weights, together with others; `why_plain` says why there is none.
+    """
 
     words: Words
     model: Any
@@ -67,6 +74,9 @@ class Voice:
     stamp: Stamp = ()  # of the adapter
     prompt: Any = None  # a cache to begin with, or embeddings [1, virtual, size]
     virtual: int = 0  # tokens of the context that `prompt` takes
+    batch: Batch | None = None
+    low: Adapter | None = None  # of the adapter, for the batch
+    why_plain: str = ""
 
     def __post_init__(self) -> None:
         self.pace = Pace(self.model, self.threads)
@@ -81,6 +91,11 @@ class Voice:
     @property
     def context(self) -> int:
         return self.words.context - self.virtual
+
+    @property
+    def path(self) -> str:
+        """Which way it answers: `packed 4-bit`, `packed 8-bit` or `plain`."""
+        return f"packed {self.batch.lean.bits}-bit" if self.batch else "plain"
 
     @property
     def device(self) -> str:
@@ -203,7 +218,11 @@ class Shelf:
         dtype = _dtype(device)
         self.make_room(words.name, _bytes(words, dtype))
         say(f"Loading {words.name}.")
-        return Base(words, {"": Voice(words, _read_model(words, dtype).to(device.device), device.threads)})
+        voice = Voice(words, _read_model(words, dtype).to(device.device), device.threads)
+        packed, voice.why_plain = proof.lean(voice.model, words.tokenizer)
+        if packed is not None:
+            voice.batch = Batch(packed, Pace(voice.model, device.threads, packed=True))
+        return Base(words, {"": voice})
 
     def _drop(self, name: str) -> None:
         with self._lock:
@@ -383,7 +402,22 @@ def _read_adapter(base: Base, name: str, folder: Path) -> Voice:
         with torch.inference_mode():
             voice.prompt = peft.get_prompt(batch_size=1)
         voice.virtual = config.num_virtual_tokens
+    if plain.batch is not None:
+        _pack(voice, plain.batch)
     return voice
+
+
+def _pack(voice: Voice, batch: Batch) -> None:
+    """Have a voice with an adapter answer by its base's packed weights, if it can."""
+    voice.low = low_rank(batch.lean, voice.model)
+    if voice.low is None or voice.prompt is not None:
+        voice.why_plain = "its adapter is more than low-rank products"
+        return
+    distance = proof.apart(batch.lean, voice.low, voice.model, proof.probe(voice.words.tokenizer))
+    if distance <= proof.FAR:
+        voice.batch = batch
+    else:
+        voice.why_plain = f"the packed weights say something else with this adapter: {distance:.3f} nats away"
 
 
 def _misfit(base: Base, name: str, folder: Path, why: str) -> BadInput:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from backend import events as ev
+from backend.engines.batch import Member
 from backend.engines.decoding import Decoding
+from backend.engines.line import PLACES
 from backend.engines.prefixes import Prefixes
 from backend.engines.shelf import Shelf, Voice, Words
 from backend.engines.spelling import Speller
@@ -106,6 +108,11 @@ class Writing(_Asked):
         1.0, ge=0.5, le=2, title="Repetition penalty", description="Above 1, tokens that occurred become less likely"
     )
     seed: int = Field(0, ge=0, lt=2**63, title="Seed", description="The same seed and settings give the same answer")
+    exact: bool = Field(
+        False,
+        title="Exact",
+        description="Answer by transformers' own modules: slower, and to the last bit what `generate` gives",
+    )
     alternatives: int = Field(
         0, ge=0, le=10, title="Alternatives", description="How many likely tokens to tell beside each one; 0: none"
     )
@@ -153,8 +160,12 @@ class TextEngine:
     """Answers chats, completions and inspections. Many streams may be open, advanced by one thread in turn."""
 
     def __init__(self) -> None:
-        self._prefixes = Prefixes(_PREFIX_BYTES)
-        self.shelf = Shelf(forget=self._prefixes.forget)
+        self._prefixes = {"plain": Prefixes(_PREFIX_BYTES // 2), "packed": Prefixes(_PREFIX_BYTES // 2)}
+        self.shelf = Shelf(forget=self._forget)
+
+    def _forget(self, key: Hashable) -> None:
+        for prefixes in self._prefixes.values():
+            prefixes.forget(key)
 
     def load(self, model: str, adapter: str | None = None, say: Callable[[str], None] = lambda text: None) -> None:
         """Have model and adapter in memory. Raises NotFound, Gated, HubError, NoRoom, BadInput."""
@@ -176,6 +187,13 @@ class TextEngine:
                 read(self.shelf.words(request.model))
         else:
             self.shelf.words(request.model, say)
+
+    def places(self, request: Request) -> int:
+        """How many of the line's places an answer takes: one where many are written in one step, else a quarter."""
+        if not isinstance(request, Writing):
+            return 0
+        with self.shelf.use(request.model, request.adapter) as voice:
+            return 1 if voice.batch is not None and not request.exact else PLACES // 4
 
     def stream(self, request: Request) -> Answer:
         """The answer, event by event; one decoding step or less between two of them.
@@ -213,6 +231,8 @@ class TextEngine:
                 "context": voice.context,
                 "device": voice.device,
                 "dtype": voice.dtype,
+                "path": "plain" if request.exact else voice.path,
+                "why_plain": "exact was asked for" if request.exact else voice.why_plain,
             }
             fitting = (
                 [Fitting(request.json_schema, voice.words, len(tokens), _begun(request))] if request.json_schema else []
@@ -225,7 +245,12 @@ class TextEngine:
     ) -> Answer:
         room = voice.context - len(tokens)
         most = min(request.max_new_tokens, room)
-        decoding = Decoding(voice, request, tokens, most, fitting)
+        decoding: Member | Decoding
+        if voice.batch is None or request.exact:
+            decoding, prefixes = Decoding(voice, request, tokens, most, fitting), self._prefixes["plain"]
+        else:
+            decoding = Member(voice.batch, voice.key, voice.low, request, tokens, most, fitting)
+            prefixes = self._prefixes["packed"]
         speller = Speller(voice.words.tokenizer)
         count, first, told = 0, 0.0, 0.0
         reason = "length" if most < room or request.max_new_tokens == room else "context"
@@ -239,23 +264,28 @@ class TextEngine:
                 "tokens_per_second": round((count - 1) / spent, 2) if count > 1 and spent > 0 else 0.0,
             }
 
-        decoding.begin(self._prefixes)
-        while (read := decoding.read(self._prefixes)) < len(tokens):
-            yield ev.Progressed(done=read, total=len(tokens), unit="tokens read")
-        while count < most:
-            token = decoding.next()
-            now = time.perf_counter()
-            count += 1
-            first = first or now
-            if token in voice.words.ends:
-                reason = "stop"
-                break
-            yield ev.Wrote(
-                text=speller.add(token), chances=_chances(decoding, voice.words, token, request.alternatives)
-            )
-            if now - told > _TELL_SECONDS:
-                told = now
-                yield ev.Measured(step=count, values=values(now))
+        try:
+            decoding.begin(prefixes)
+            before = 0
+            while (read := decoding.read(prefixes)) < len(tokens):
+                yield ev.Progressed(done=read, total=len(tokens), unit="tokens read") if read > before else ev.Wrote()
+                before = read
+            while count < most:
+                token = decoding.next()
+                now = time.perf_counter()
+                count += 1
+                first = first or now
+                if token in voice.words.ends:
+                    reason = "stop"
+                    break
+                yield ev.Wrote(
+                    text=speller.add(token), chances=_chances(decoding, voice.words, token, request.alternatives)
+                )
+                if now - told > _TELL_SECONDS:
+                    told = now
+                    yield ev.Measured(step=count, values=values(now))
+        finally:
+            decoding.close()
         now = time.perf_counter()
         if rest := speller.rest():
             yield ev.Wrote(text=rest)
@@ -280,7 +310,7 @@ def _tokens(words: Words, request: ChatParams | CompleteParams) -> list[int]:
     return tokens
 
 
-def _chances(decoding: Decoding, words: Words, token: int, count: int) -> list[dict[str, Any]]:
+def _chances(decoding: Member | Decoding, words: Words, token: int, count: int) -> list[dict[str, Any]]:
     """For `Wrote`: how likely the token was for the model, and the `count` likeliest in its place."""
     if not count:
         return []

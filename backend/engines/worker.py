@@ -1,6 +1,6 @@
 """The process in which the engines live. It speaks JSON lines: requests on stdin, events on stdout.
 
-In:   {"id": "a", "op": "stream", "engine": "text", "params": {…}}      an answer, which ends by its last event
+In:   {"id": "a", "op": "stream", "engine": "text", "params": {…}, "owner": "…"}    an answer; its last event ends it
       {"id": "b", "op": "load", "engine": "text", "model": "…", "adapter": ""}    Logged, then Finished
       {"id": "a", "op": "close"}                                          the answer ends within one step: Cancelled
 Out:  {"id": "a", "event": {"type": "Wrote", …}}                          the last is Finished, Failed or Cancelled
@@ -29,6 +29,7 @@ from typing import IO, Any
 
 from backend import events as ev
 from backend.engines.fit import FitEngine, FitParams
+from backend.engines.line import Line
 from backend.engines.shelf import free_memory, out_of_memory
 from backend.engines.tasks_engine import engines
 from backend.engines.text import ChatParams, CompleteParams, InspectParams, TextEngine
@@ -51,6 +52,8 @@ class Worker:
         self._engines: dict[str, tuple[Any, Any]] = {}  # name: (engine, its kind of request)
         self._open: dict[str, Generator[ev.Event, None, None]] = {}
         self._turn: deque[str] = deque()  # of those that are not waiting for a model
+        self._line = Line()  # of those that are, but for too many before them
+        self._places: dict[str, int] = {}  # in the line, as those who wait were told
         self._loader = ThreadPoolExecutor(1, "loader")
         self._beside = ThreadPoolExecutor(1, "beside")  # for answers whose steps are long
 
@@ -109,17 +112,21 @@ class Worker:
         engine, kind = self._engine(id, message)
         params = check(kind, message.get("params") or {})
         self._open[id] = engine.stream(params)
+        owner = str(message.get("owner") or "")
+        enter = partial(self._enter, id, owner, partial(engine.places, params) if hasattr(engine, "places") else None)
         if engine.ready(params):
-            self._turn.append(id)
+            enter()
         else:
             apart = partial(engine.apart, params) if hasattr(engine, "apart") else None
-            self._loader.submit(self._prepare, id, partial(engine.prepare, params, partial(self._note, id)), apart)
+            load = partial(engine.prepare, params, partial(self._note, id))
+            self._loader.submit(self._prepare, id, load, enter, apart)
 
     def _load(self, id: str, message: dict[str, Any]) -> None:
         engine, _ = self._engine(id, message)
         model, adapter = str(message.get("model") or MODEL_ID), str(message.get("adapter") or "")
         self._open[id] = _loaded(model)
-        self._loader.submit(self._prepare, id, partial(engine.load, model, adapter, partial(self._note, id)))
+        load = partial(engine.load, model, adapter, partial(self._note, id))
+        self._loader.submit(self._prepare, id, load, partial(self._turn.append, id))
 
     def _engine(self, id: str, message: dict[str, Any]) -> tuple[Any, Any]:
         name = message.get("engine")
@@ -129,7 +136,23 @@ class Worker:
             raise BadInput(f"The id {id!r} is in use.", "Give each answer an id of its own.")
         return self._engines[name]
 
-    def _prepare(self, id: str, load: Work, apart: Callable[[], bool] | None = None) -> None:
+    def _enter(self, id: str, owner: str, places: Callable[[], int] | None) -> None:
+        """Take turns with the others, or stand in line for that."""
+        self._admit(self._line.enter(id, owner, places() if places else 1))
+
+    def _leave(self, id: str) -> None:
+        """Whoever waited for the place of an answer that has ended begins."""
+        self._admit(self._line.leave(id))
+
+    def _admit(self, begun: list[str]) -> None:
+        self._turn.extend(begun)
+        places = self._line.ahead()
+        for id, ahead in places.items():
+            if self._places.get(id) != ahead:
+                self._note(id, f"{ahead} answer{'s' * (ahead != 1)} before yours")
+        self._places = places
+
+    def _prepare(self, id: str, load: Work, enter: Work, apart: Callable[[], bool] | None = None) -> None:
         """Runs in the loader's thread."""
         error: Exception | None = None
         beside = False
@@ -139,9 +162,9 @@ class Worker:
                 beside = apart is not None and apart()
             except Exception as caught:
                 error = caught
-        self._inbox.put((id, partial(self._prepared, id, error, beside)))
+        self._inbox.put((id, partial(self._prepared, id, error, enter, beside)))
 
-    def _prepared(self, id: str, error: Exception | None, beside: bool) -> None:
+    def _prepared(self, id: str, error: Exception | None, enter: Work, beside: bool) -> None:
         if id not in self._open:
             return
         if error is not None:
@@ -150,7 +173,7 @@ class Worker:
         if beside:
             self._beside.submit(self._answer_beside, id, self._open[id])
         else:
-            self._turn.append(id)
+            enter()
 
     def _answer_beside(self, id: str, answer: Generator[ev.Event, None, None]) -> None:
         """Runs in a thread of its own, one answer after the other. What is closed meanwhile ends at its next event."""
@@ -173,6 +196,7 @@ class Worker:
                 self._turn.remove(id)
                 answer.close()
             self._say(id, ev.Cancelled(reason="closed"))
+            self._leave(id)
 
     def _step(self, id: str) -> None:
         answer = self._open[id]
@@ -181,14 +205,16 @@ class Worker:
         except Exception as error:
             del self._open[id]
             self._fail(id, error)
+            self._leave(id)
             return
-        if event.ends:
-            del self._open[id]
-            answer.close()
-        else:
+        if not event.ends:
             self._turn.append(id)
         if not (isinstance(event, ev.Wrote) and not event.text and not event.chances):
             self._say(id, event)
+        if event.ends:
+            del self._open[id]
+            answer.close()
+            self._leave(id)
 
     def _note(self, id: str, text: str) -> None:
         self._say(id, ev.Logged(text=text))

@@ -43,7 +43,7 @@ class Scripted:
     def stop(self) -> None:
         """It holds nothing."""
 
-    def stream(self, engine: str, params: Mapping[str, Any]) -> Generator[ev.Event, None, None]:
+    def stream(self, engine: str, params: Mapping[str, Any], owner: str = "") -> Generator[ev.Event, None, None]:
         told = str(params["messages"][-1]["content"])
         other = {"asked": [json.dumps(params)], "closed": [str(self.closed)], "forever": ["again"] * 1_000_000}
         values: dict[str, float] = {}

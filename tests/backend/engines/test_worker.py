@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from backend import events as ev
 from backend.engines.client import EngineProcess
+from backend.engines.line import PLACES
 from backend.engines.worker import Worker
 from tests.backend.engines.hub import serving
 from tests.backend.engines.talk import asks, said
@@ -67,8 +68,8 @@ class Stage:
         self.worker = Worker(self.out)
         self.worker._engines = {"count": (self.engine, Nothing)}
 
-    def send(self, id: str, op: str, **params: Any) -> None:
-        message = {"id": id, "op": op, "engine": "count", "params": params}
+    def send(self, id: str, op: str, owner: str = "", **params: Any) -> None:
+        message = {"id": id, "op": op, "engine": "count", "params": params, "owner": owner}
         self.worker._attempt(id, lambda: self.worker._obey(id, message))
 
     def step(self, count: int) -> None:
@@ -90,6 +91,24 @@ def test_open_answers_take_turns(stage: Stage) -> None:
         stage.send(name, "stream", name=name)
     stage.step(7)
     assert stage.engine.steps == [*"abcabca"]
+
+
+def test_who_waits_in_line_is_told_and_begins_when_another_ends(stage: Stage) -> None:
+    for number in range(PLACES + 2):
+        stage.send(str(number), "stream", name=str(number), owner=str(number))
+    last = [stage.heard(str(number)) for number in (PLACES, PLACES + 1)]
+    assert [[event.text for event in heard if isinstance(event, ev.Logged)] for heard in last] == [
+        ["1 answer before yours"],
+        ["2 answers before yours"],
+    ]
+    stage.step(2 * PLACES)
+    assert set(stage.engine.steps) == {str(number) for number in range(PLACES)}
+    stage.send("3", "close")
+    heard = stage.heard(str(PLACES + 1))[-1]
+    assert isinstance(heard, ev.Logged)
+    assert heard.text == "1 answer before yours"
+    stage.step(PLACES)
+    assert stage.engine.steps.count(str(PLACES)) == 1
 
 
 def test_close_takes_effect_before_the_next_step(stage: Stage) -> None:
