@@ -194,8 +194,13 @@ def _error(code: str, message: str, hint: str, kind: str = "LabError") -> LabErr
 # -- the child's side -------------------------------------------------------------------------------------------
 
 
-def serve(answer: Answer) -> None:
-    """Be the child: read the request, give up what it must not have, print what `answer` says."""
+def serve(answer: Answer, prepare: Callable[[], None] | None = None) -> None:
+    """Be the child: read the request, give up what it must not have, print what `answer` says.
+
+    What `prepare` does is done before there is a request: a spare that waits has it behind it.
+    """
+    if prepare is not None:
+        prepare()
     line = sys.stdin.buffer.readline()
     if not line:
         return
