@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import gradio as gr
 
@@ -17,8 +17,6 @@ class Page:
     chat_with: gr.State  # [model, adapter] to talk to, [] for no wish
     dataset: gr.State  # the dataset that the Tune tab takes over, '' for no wish
     clone: gr.State  # id of the run whose settings the Tune tab takes over, '' for no wish
-    # what the Text tab takes over as the message to send, '' for no wish
-    message: gr.State = field(default_factory=lambda: gr.State(""))
-    # the dataset that the Evaluate tab takes over, '' for no wish
-    evaluate: gr.State = field(default_factory=lambda: gr.State(""))
+    message: gr.State  # what the Text tab takes over as the message to send, '' for no wish
+    evaluate: gr.State  # the dataset that the Evaluate tab takes over, '' for no wish
     has: frozenset[str] = frozenset()  # ids of the tabs there are

@@ -107,7 +107,7 @@ class Pairs:
                 connection.register("made", pa.table({"number": numbers, "picked": firsts}))
                 first, second = quoted(columns.first), quoted(columns.second)
                 prompt = f"{quoted(columns.prompt)} AS prompt, " if columns.prompt else ""
-                found = connection.execute(
+                found = connection.sql(
                     f"SELECT {prompt}CASE WHEN picked THEN {first} ELSE {second} END AS chosen, "
                     f"CASE WHEN picked THEN {second} ELSE {first} END AS rejected "
                     f"FROM {table.scan()} AS t JOIN made ON made.number = t._row ORDER BY t._row"

@@ -31,7 +31,16 @@ def drawn(part: Callable[[Lab, Page], None], lab: Lab) -> gr.Blocks:
         with gr.Blocks() as blocks, gr.Tabs() as tabs, gr.Tab("here", id="here"):
             part(
                 lab,
-                Page(blocks, tabs, run=gr.State(""), chat_with=gr.State([]), dataset=gr.State(""), clone=gr.State("")),
+                Page(
+                    blocks,
+                    tabs,
+                    run=gr.State(""),
+                    chat_with=gr.State([]),
+                    dataset=gr.State(""),
+                    clone=gr.State(""),
+                    message=gr.State(""),
+                    evaluate=gr.State(""),
+                ),
             )
         return blocks
 

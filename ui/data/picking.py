@@ -35,6 +35,8 @@ class Picking:
     folder: gr.UploadButton
     facts: gr.HTML
     bring: gr.Button
+    tune: gr.Button
+    evaluate: gr.Button
     found: gr.HTML
     card: gr.Markdown
     panel: Panel
@@ -62,6 +64,11 @@ def build(desk: Desk) -> Picking:
     with gr.Row(elem_id="data-line"):
         facts = gr.HTML(elem_id="data-facts", **PLAIN)
         bring = gr.Button("Bring a part here", size="sm", scale=0, min_width=150, visible=False, elem_id="data-bring")
+        tune = gr.Button("Use for tuning", variant="primary", size="sm", scale=0, min_width=130, elem_id="data-tune")
+        evaluate = gr.Button(
+            "Use for evaluation", size="sm", scale=0, min_width=150, visible="evaluate" in desk.page.has,
+            elem_id="data-evaluate",
+        )  # fmt: skip
     with gr.Accordion("Find on the Hub", open=False, elem_id="data-hub"):
         words = gr.Textbox(
             placeholder="Words in the name, then Enter", show_label=False, container=False, elem_id="data-hub-words"
@@ -112,7 +119,7 @@ def build(desk: Desk) -> Picking:
         ]
 
     panel = Panel([dataset, facts, bring, revision, shown, card], begin)
-    return Picking(dataset, part, revision, upload, folder, facts, bring, found, card, panel)
+    return Picking(dataset, part, revision, upload, folder, facts, bring, tune, evaluate, found, card, panel)
 
 
 def begun(desk: Desk, view: dict[str, Any], request: gr.Request, panels: Sequence[Panel]) -> list[Any]:

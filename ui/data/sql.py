@@ -53,7 +53,7 @@ def build(desk: Desk) -> Panel:
             up = gr.Dropdown([], label="Up", visible=False, min_width=140, elem_id="data-chart-y")
         answer = gr.HTML(elem_id="data-answer", **PLAIN)
         plots = [
-            gr.BarPlot(visible=False, height=320, elem_id="data-bars"),
+            gr.BarPlot(visible=False, height=320, y_lim=[0, None], elem_id="data-bars"),
             gr.LinePlot(visible=False, height=320, elem_id="data-line-plot"),
             gr.ScatterPlot(visible=False, height=320, elem_id="data-points"),
         ]
@@ -86,7 +86,7 @@ def build(desk: Desk) -> Panel:
     filled = [past, earlier, answer, across, up, *plots]
     run.click(on_sql, asked, filled, **BUSY)
     for one in (kind, across, up):
-        one.input(on_sql, asked, filled, **BUSY)
+        one.input(on_sql, asked, filled, trigger_mode="always_last", **BUSY)
     example.focus(on_examples, view, example, **PRIVATE)
     for one in (example, earlier):
         one.input(lambda chosen: chosen, one, statement, **PRIVATE)

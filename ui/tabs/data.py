@@ -23,12 +23,6 @@ def build(lab: Lab, page: Page) -> None:
     desk = Desk(lab, page, gr.State(dict(START)))
     view = desk.view
     picked = picking.build(desk)
-    with gr.Row(elem_id="data-carry", elem_classes="ways"):
-        tune = gr.Button("Use for tuning", variant="primary", size="sm", scale=0, min_width=130, elem_id="data-tune")
-        evaluate = gr.Button(
-            "Use for evaluation", size="sm", scale=0, min_width=150, visible="evaluate" in page.has,
-            elem_id="data-evaluate",
-        )  # fmt: skip
     table = rows.build(desk)
     console = sql.build(desk)
     checks, found = quality.build(desk)
@@ -102,8 +96,8 @@ def build(lab: Lab, page: Page) -> None:
         drawn(event)
     found.act(on_found_row, view, table.opened, **PRIVATE)
     found.act(shaped.on_without, [view, shaped.done], shaped.outputs, **PRIVATE)
-    tune.click(_carried("tune"), view, [page.dataset, page.tabs], **PRIVATE)
-    evaluate.click(_carried("evaluate"), view, [page.evaluate, page.tabs], **PRIVATE)
+    picked.tune.click(_carried("tune"), view, [page.dataset, page.tabs], **PRIVATE)
+    picked.evaluate.click(_carried("evaluate"), view, [page.evaluate, page.tabs], **PRIVATE)
     panel.expand(on_code, view, code, **PRIVATE)
 
 

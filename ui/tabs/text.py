@@ -190,6 +190,9 @@ def build(lab: Lab, page: Page) -> None:
         model, adapter = wish
         return [model, gr.update(choices=adapter_choices(request, model), value=adapter), []]
 
+    page.message.change(
+        lambda words: [words, ""] if words else [gr.skip()] * 2, page.message, [message, page.message], **PRIVATE
+    )
     page.chat_with.change(on_wish, page.chat_with, [model_a, adapter_a, page.chat_with], **PRIVATE)
 
 
