@@ -42,8 +42,8 @@ def build(lab: Lab, page: Page) -> None:
 
     @toasts
     def on_tab(view: dict[str, Any], name: str, request: gr.Request) -> list[Any]:
-        """The first look: nothing is read before somebody comes."""
-        if view["dataset"]:
+        """The first look: nothing is read before somebody comes. An address that names this tab is `on_load`'s."""
+        if view["dataset"] or request.query_params.get("tab") == "data":
             return [gr.skip()] * len(head)
         return picking.begun(desk, START | {"dataset": name}, request, panels)
 
