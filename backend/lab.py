@@ -29,8 +29,8 @@ from backend import events as ev
 from backend.catalog import Catalog, Entry
 from backend.data import Data
 from backend.door import broken, door
+from backend.engines import remote, tasks_script
 from backend.engines import script as engines_script
-from backend.engines import tasks_script
 from backend.engines.client import EngineProcess
 from backend.engines.remote import NAME, Remote
 from backend.engines.tasks import TASKS, FileParams, whole
@@ -486,6 +486,8 @@ class Lab:
         """
         if recipe == "chat":
             asked = check(ChatParams, dict(params))
+            if NAME.fullmatch(asked.model):
+                return remote.code(asked)
             adapter = self.catalog.adapter(asked.adapter, owner)
             return self._told(asked.model) + engines_script.code(
                 asked, model=self._model_place(asked.model, owner), adapter=self._place(adapter, asked.adapter)

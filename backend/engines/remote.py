@@ -15,6 +15,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pprint import pformat
 from typing import Any
 
 from backend import events as ev
@@ -171,6 +172,44 @@ class Remote:
             closing["complete"] = reason != "length"
         yield ev.Measured(step=count, values={key: float(value) for key, value in values(time.perf_counter()).items()})
         yield ev.Finished(reason="length" if reason == "length" else "stop", values=closing)
+
+
+_CODE = """from huggingface_hub import InferenceClient
+
+client = InferenceClient(provider="auto")  # asks with the token of `hf auth login`, or of HF_TOKEN
+messages = {messages}
+stream = client.chat_completion(
+    messages,
+    model={model!r},
+    max_tokens={longest},
+    temperature={temperature},
+    top_p={top_p},
+    seed={seed},
+{shape}    stream=True,
+)
+for piece in stream:
+    for choice in piece.choices:
+        print(choice.delta.content or "", end="", flush=True)
+print()
+"""
+
+
+def code(request: ChatParams) -> str:
+    """Python that prints what the provider answers."""
+    shape = ""
+    if request.json_schema:
+        schema = pformat(json.loads(request.json_schema), sort_dicts=False)
+        named = f'{{"name": "answer", "schema": {schema}, "strict": True}}'
+        shape = f'    response_format={{"type": "json_schema", "json_schema": {named}}},\n'
+    return _CODE.format(
+        messages=pformat(request.turns, sort_dicts=False, width=100),
+        model=request.model,
+        longest=request.max_new_tokens,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        seed=request.seed,
+        shape=shape,
+    )
 
 
 class _Reader:

@@ -14,8 +14,10 @@ import pytest
 from huggingface_hub.inference._providers._common import AutoRouterConversationalTask
 
 from backend import events as ev
-from backend.engines.remote import Remote
+from backend.engines.remote import Remote, code
+from backend.engines.text import ChatParams
 from backend.errors import BadInput, Gated, HubError, LabError, NotFound
+from backend.recipes.params import check
 
 TOKEN = "hf_secret_of_ann"
 MODEL = "org/big:fast"
@@ -213,3 +215,17 @@ def test_what_can_not_be_asked_is_refused_before_the_network(router, change, tok
 def test_only_chats_are_answered_there(router):
     with pytest.raises(BadInput, match="answers chats only"):
         router[1].stream("complete", {"model": MODEL, "prompt": "x"}, TOKEN)
+
+
+@pytest.mark.parametrize("schema", ["", '{"type": "integer"}'])
+def test_the_script_asks_the_same(router, capsys, monkeypatch, schema):
+    state, remote = router
+    monkeypatch.setattr("huggingface_hub.inference._client.get_token", lambda: TOKEN, raising=False)
+    monkeypatch.setattr("huggingface_hub.utils._headers.get_token", lambda: TOKEN)
+    monkeypatch.setattr("huggingface_hub.inference._providers._common.get_token", lambda: TOKEN)
+    asked = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "seed": 4, "json_schema": schema}
+    list(remote.stream("text", asked, TOKEN))
+    exec(compile(code(check(ChatParams, asked)), "chat.py", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out == "one two three\n"
+    ours, script = state.asked
+    assert script == {key: value for key, value in ours.items() if key != "stream_options"}
