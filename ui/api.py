@@ -8,8 +8,9 @@ from typing import Any
 import gradio as gr
 
 from backend import events as ev
+from backend.engines.tasks import TASKS
 from backend.engines.text import ChatParams
-from backend.errors import BadInput
+from backend.errors import BadInput, NotFound
 from backend.lab import Lab
 from ui.answers import question, together
 from ui.data import endpoints
@@ -70,6 +71,27 @@ def publish(lab: Lab) -> None:
             raise BadInput(
                 f"The answer was cut after {answer.tokens} tokens, so its JSON is incomplete.", "Raise max_new_tokens."
             )
+
+    def task(
+        task: str,
+        inputs: dict[str, Any] = {},  # noqa: B006
+        model: str = "",
+        request: gr.Request = None,  # type: ignore[assignment]
+    ) -> dict[str, Any]:
+        """Do a task beside chat with its text: classify, sort into labels, summarise, compare, embed, and the like.
+
+        Parameters:
+            task: one of the tasks of texts, for example zero-shot-classification, sentence-similarity, summarization
+            inputs: a JSON object, or its text: what the task asks, for example {"text": "…", "labels": ["a", "b"]}
+            model: a Hub id or a model on the server's disk; empty for the task's own
+        """
+        texts = [name for name, one in TASKS.items() if one.medium == "text"]
+        if task not in texts:
+            raise NotFound(f"There is no task {task[:40]!r} of texts.", f"Choose one of {', '.join(texts)}.")
+        for event in lab.stream(task, _object(inputs, "inputs") | {"model": model}, owner(request)):
+            if isinstance(event, ev.Finished):
+                return event.values
+        return {}
 
     def launch(
         recipe: str,
@@ -135,7 +157,8 @@ def publish(lab: Lab) -> None:
             raise BadInput("There is no file.", "Send one, for example with gradio_client's handle_file(path).")
         return lab.upload(owner(request), Path(file))
 
-    every: tuple[Callable[..., Any], ...] = (chat, *endpoints.made(lab), launch, run, events, runs, cancel, resume)
+    of_runs = (launch, run, events, runs, cancel, resume)
+    every: tuple[Callable[..., Any], ...] = (chat, task, *endpoints.made(lab), *of_runs)
     for endpoint in every:
         gr.api(toasts(endpoint, page=False), api_name=endpoint.__name__)
     file, dataset, button = gr.File(visible=False), gr.Textbox(visible=False), gr.Button(visible=False)
@@ -153,12 +176,12 @@ def _turns(history: Any) -> list[dict[str, str]]:
     return [{"role": turn["role"], "content": turn["content"]} for turn in history or []]
 
 
-def _object(params: Any) -> dict[str, Any]:
+def _object(params: Any, name: str = "params") -> dict[str, Any]:
     """A JSON object, given as itself or as its text. Raises BadInput for anything else."""
     if isinstance(params, str):
-        params = as_json(params, "params")
+        params = as_json(params, name)
     if not isinstance(params, dict):
         raise BadInput(
-            f"params is {type(params).__name__}; it must be a JSON object.", 'For example {"max_steps": 10}.'
+            f"{name} is {type(params).__name__}; it must be a JSON object.", 'For example {"max_steps": 10}.'
         )
     return params

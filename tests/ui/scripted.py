@@ -30,7 +30,8 @@ class Scripted:
     """Stands where EngineProcess stands: repeats the last message word by word, one each `step` seconds.
 
     A message of one word has it do something else: `die`, go on `forever`, tell what it was `asked`, or how many
-    answers were `closed` before their end, or be `cut` short of whole JSON.
+    answers were `closed` before their end, or be `cut` short of whole JSON. A task tells what it was
+    asked.
     """
 
     def __init__(self, step: float = 0.005) -> None:
@@ -44,6 +45,9 @@ class Scripted:
         """It holds nothing."""
 
     def stream(self, engine: str, params: Mapping[str, Any], owner: str = "") -> Generator[ev.Event, None, None]:
+        if "messages" not in params:
+            yield ev.Finished(reason="stop", values={"asked": dict(params)})
+            return
         told = str(params["messages"][-1]["content"])
         other = {"asked": [json.dumps(params)], "closed": [str(self.closed)], "forever": ["again"] * 1_000_000}
         values: dict[str, float] = {}

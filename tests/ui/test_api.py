@@ -17,6 +17,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from backend import events as ev
+from backend.starter import MODEL_ID
 from tests.ui.scripted import served
 
 TABLE: dict[str, list[tuple[str, Any]]] = {  # the promise: inputs in order with their defaults, ... is required
@@ -32,6 +33,7 @@ TABLE: dict[str, list[tuple[str, Any]]] = {  # the promise: inputs in order with
         ("seed", 0),
         ("json_schema", ""),
     ],
+    "/task": [("task", ...), ("inputs", {}), ("model", "")],
     "/rows": [("dataset", ""), ("config", ""), ("split", ""), ("offset", 0), ("length", 50), ("revision", "")],
     "/stats": [("dataset", ""), ("config", ""), ("split", ""), ("column", ""), ("revision", "")],
     "/sql": [("dataset", ""), ("config", ""), ("split", ""), ("query", ""), ("revision", "")],
@@ -256,3 +258,14 @@ def test_another_programs_model_chats_reads_and_runs(url):
     assert strange.isError
     assert "not yours" in strange.content[0].text
     assert "The message is empty" in wrong.content[0].text
+
+
+def test_a_task_is_done_and_files_of_the_server_are_not_read(client):
+    done = client.predict("summarization", {"text": "long"}, api_name="/task")
+    assert done["asked"] == {"text": "long", "model": MODEL_ID, "adapter": ""}
+    for inputs, message in (('{"text"', "inputs is not JSON"), ([1], "inputs is list; it must be a JSON object")):
+        with pytest.raises(AppError, match=message):
+            client.predict("summarization", inputs, api_name="/task")
+    for name in ("nope", "image-classification"):
+        with pytest.raises(AppError, match=f"no task '{name}' of texts.*summarization"):
+            client.predict(name, {"file": "/etc/passwd"}, api_name="/task")
