@@ -134,6 +134,8 @@ class Catalog:
                 )
             self._on_hub(name, "adapter")
             return name
+        if run.job.recipe == "reward" and (run.folder / "model" / "config.json").exists():
+            return str(run.folder / "model")
         if not (run.folder / "adapter" / "adapter_config.json").exists():
             raise NotFound(
                 f"Run {run.id} has no adapter yet.",
@@ -152,11 +154,13 @@ class Catalog:
         return " + ".join(place for place in places if place)
 
     def adapters(self, owner: str, model: str) -> list[Entry]:
-        """Adapters that the owner's runs made for `model`, newest first."""
+        """Adapters that write, made by the owner's runs for `model`, newest first."""
         return [
             Entry(f"run/{run.id}", "run", f"{run.job.recipe} on {run.job.params.get('dataset', '')}")
             for run in self.store.runs(owner, limit=200)
-            if run.job.params.get("model") == model and (run.folder / "adapter" / "adapter_config.json").exists()
+            if run.job.params.get("model") == model
+            and run.job.recipe != "reward"
+            and (run.folder / "adapter" / "adapter_config.json").exists()
         ]
 
     def base_of(self, adapter: str, owner: str) -> str:

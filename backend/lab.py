@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from backend import events as ev
+from backend import machine
 from backend.catalog import Catalog, Entry
 from backend.data import Data
 from backend.door import broken, door
@@ -41,7 +42,18 @@ from backend.jobs import ENDED, Job, Run, Status
 from backend.lens import Lens
 from backend.lineage import related
 from backend.outcomes import Outcomes
-from backend.recipes import METHODS, RECIPES, Kind, Method, Recipe, data, evaluate_script, why_not
+from backend.recipes import (
+    METHODS,
+    RECIPES,
+    Kind,
+    Method,
+    Recipe,
+    data,
+    evaluate_script,
+    limits,
+    preflight,
+    why_not,
+)
 from backend.recipes import script as recipes_script
 from backend.recipes.evaluate import EvaluateParams
 from backend.recipes.params import check
@@ -193,6 +205,44 @@ class Lab:
         resolved = asked | {field: self._resolved(kind, asked[field], owner) for field, kind in what.names.items()}
         what.preflight(check(what.params, resolved))
         return asked, resolved
+
+    @door
+    def preflight(self, recipe: str, params: Mapping[str, Any], owner: str, target: str = "local") -> dict[str, Any]:
+        """What a run would take: {memory, time, disk, verdict, fixes}, by formula, or as a run like it has measured.
+
+        memory {needed, free, measured, parts}, disk {needed, free} in bytes; time {steps, seconds_per_step, seconds},
+        None where nothing like it has run; verdict {level: ok, tight, no, unknown; text}; fixes, each {title, set:
+        settings that change, needed}. Raises what `launch` raises.
+        """
+        place = machine.place(
+            self.settings.home, getattr(self._target(target), "device", "cpu"), self.settings.memory_limit
+        )
+        asked, resolved = self.checked(recipe, params, owner)
+        method = self._method(recipe)
+        checked = check(method.params, resolved)
+        pace, took = self._measured(recipe, asked, owner)
+        folder = limits.local(checked.model)
+        return preflight.estimate(recipe, checked, method.wants, folder, place, pace, took)
+
+    @door
+    def dry_run(self, recipe: str, params: Mapping[str, Any], owner: str, target: str = "local") -> Run:
+        """Three steps on the longest rows: a run whose end tells memory_gb and seconds_per_step, and keeps nothing."""
+        return self.launch(recipe, {**params, "dry_run": True}, owner, target)
+
+    def _measured(self, recipe: str, asked: Mapping[str, Any], owner: str) -> tuple[float | None, int]:
+        """(seconds a step, bytes at most) of the newest run that took as much, if there was one."""
+        free = {"dry_run", "max_steps", "num_train_epochs", "seed", "learning_rate", "save_steps", "logging_steps"}
+        for run in self.store.runs(owner, 50):
+            params = run.job.params
+            if run.job.recipe != recipe or any(asked[name] != params.get(name) for name in asked.keys() - free):
+                continue
+            metrics = self._status(run).metrics
+            pace, rows = metrics.get("seconds_per_step"), metrics.get("rows_per_second")
+            if rows and not pace:
+                pace = asked["per_device_train_batch_size"] * asked["gradient_accumulation_steps"] / rows
+            if pace and "memory_gb" in metrics:
+                return pace, int(metrics["memory_gb"] * 1e9)
+        return None, 0
 
     @door
     def resume(self, run_id: str, owner: str) -> str:
@@ -503,6 +553,11 @@ class Lab:
         method = self._method(recipe)
         settings = check(method.params, dict(params))
         dataset = self.catalog.dataset(settings.dataset, owner)
+        earlier = {}
+        for field in ("start_from", "reward"):  # these may name runs, which only we can find
+            if name := getattr(settings, field, ""):
+                earlier[field] = self._place(str(self._resolved(method.names.get(field, "adapter"), name, owner)), name)
+        settings = settings.model_copy(update=earlier)
         return self._told(settings.model) + recipes_script.code(
             recipe,
             settings,

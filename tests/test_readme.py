@@ -142,6 +142,12 @@ def test_the_snippet_works(server: Callable) -> None:
     assert result.stdout.split()[-1] in ("queued", "running")
 
 
+def test_what_trains_what_is_what_the_code_says() -> None:
+    from backend.recipes.__main__ import table
+
+    assert table() in section("What trains what")
+
+
 def test_every_command_named_is_there() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|`|= )make ([a-z-]+)", TEXT, re.MULTILINE)) <= targets

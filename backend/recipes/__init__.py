@@ -7,6 +7,7 @@ Importing this is light: a recipe's module is imported when it is asked for, and
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -163,7 +164,7 @@ OTHERS: dict[str, Recipe] = {
 RECIPES: dict[str, Recipe] = {**METHODS, **OTHERS}
 
 
-def why_not(method: str, adapter: str, device: str = "cpu") -> str:
+def why_not(method: str, adapter: str, device: str = "mps" if sys.platform == "darwin" else "cpu") -> str:
     """Why `method` can't train `adapter` on `device` (cpu, cuda, mps); '' when it can."""
     if adapter == "qlora":
         if find_spec("bitsandbytes") is None:

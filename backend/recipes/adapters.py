@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WRITES, SCORES = "CAUSAL_LM", "SEQ_CLS"  # PEFT's names of what a model is for
-HEAD = ["score"]  # of a model that scores: new, so trained whole beside any adapter
+HEAD = ("score",)  # of a model that scores: new, so trained whole beside any adapter
+ENCODER = 128  # width of the network behind p-tuning
 _FEED_FORWARD = ("down_proj", "fc2", "w2", "wo", "c_proj", "dense_4h_to_h")
-_KINDS = {"LORA": LORAS, "IA3": ("ia3",), "PREFIX_TUNING": ("prefix_tuning",), "P_TUNING": ("p_tuning",)}
+_KINDS = {"LORA": LORAS, "IA3": ("ia3",), "PREFIX_TUNING": ("prefix_tuning",), "P_TUNING": ("prompt_tuning",)}
 _KINDS |= {"PROMPT_TUNING": ("prompt_tuning",)}
 
 
@@ -33,7 +34,7 @@ def lora(params: TrainParams, task: str = WRITES) -> LoraConfig:
         use_dora=params.use_dora,
         init_lora_weights="pissa" if params.init_lora_weights == "pissa" else True,
         target_modules=layers(params) or "all-linear",
-        modules_to_save=HEAD if task == SCORES else None,
+        modules_to_save=list(HEAD) if task == SCORES else None,
         task_type=task,
     )
 
@@ -49,7 +50,9 @@ def p_tuning(params: TrainParams, task: str = WRITES) -> PromptEncoderConfig:
     """Embeddings before the text, made by a small network (2103.10385)."""
     from peft import PromptEncoderConfig
 
-    return PromptEncoderConfig(num_virtual_tokens=params.num_virtual_tokens, encoder_hidden_size=128, task_type=task)
+    return PromptEncoderConfig(
+        num_virtual_tokens=params.num_virtual_tokens, encoder_hidden_size=ENCODER, task_type=task
+    )
 
 
 def prompt_tuning(params: TrainParams, task: str = WRITES) -> PromptTuningConfig:
@@ -66,8 +69,8 @@ def ia3(params: TrainParams, task: str = WRITES) -> IA3Config:
     names = layers(params)
     return IA3Config(
         target_modules=names or None,  # PEFT knows which, for the architectures that it knows
-        feedforward_modules=[name for name in names if name.endswith(_FEED_FORWARD)] if names else None,
-        modules_to_save=HEAD if task == SCORES else None,
+        feedforward_modules=feed_forward(names) if names else None,
+        modules_to_save=list(HEAD) if task == SCORES else None,
         task_type=task,
     )
 
@@ -100,15 +103,19 @@ def layers(params: TrainParams) -> list[str]:
     return [] if names == ["all-linear"] else names
 
 
+def feed_forward(names: list[str]) -> list[str]:
+    """Those of the layers whose inputs IA³ scales."""
+    return [name for name in names if name.endswith(_FEED_FORWARD)]
+
+
 def check_start(params: TrainParams, task: str = WRITES) -> None:
     """That what `start_from` names can be gone on with. Raises BadInput, NotFound."""
     if not params.start_from:
         return
     entries = _entries(params.start_from)
     kinds = _KINDS.get(str(entries.get("peft_type")), ())
-    if params.adapter == "full" and not set(kinds) & set(PROMPTS):
-        return
-    if params.adapter not in kinds:
+    whole = params.adapter == "full" and not set(kinds) & set(PROMPTS)  # merged into the weights
+    if not whole and params.adapter not in kinds:
         raise BadInput(
             f"adapter is {params.adapter}, and the run to start from made {' or '.join(kinds) or 'something else'}.",
             f"Use {kinds[0] if kinds else 'another run'}, or merge that run into a model and start from the model.",
@@ -129,21 +136,29 @@ def check_start(params: TrainParams, task: str = WRITES) -> None:
 def take_up(model: PreTrainedModel, params: TrainParams, task: str = WRITES) -> Any:
     """`model` with the adapter of `start_from` on it, ready to be trained on; merged into the weights for `full`.
 
-    A model that scores takes what a model that writes has learned, and its own head is new.
+    A model that scores takes what a model that writes has learned, and its own head is new. Of p-tuning the embeddings
+    are kept and not the network that made them, so that they are gone on with as prompt tuning.
     """
-    from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+    from peft import (
+        PeftConfig,
+        PromptTuningConfig,
+        get_peft_model,
+        get_peft_model_state_dict,
+        set_peft_model_state_dict,
+    )
     from safetensors.torch import load_file
 
-    if params.adapter == "full":
-        return PeftModel.from_pretrained(model, params.start_from).merge_and_unload()
-    if task == _entries(params.start_from).get("task_type"):
-        return PeftModel.from_pretrained(model, params.start_from, is_trainable=True)
     made = PeftConfig.from_pretrained(params.start_from)
+    if params.adapter == "prompt_tuning":
+        made = PromptTuningConfig(num_virtual_tokens=made.num_virtual_tokens)
     made.task_type, made.inference_mode = task, False
     if params.adapter not in PROMPTS:
-        made.modules_to_save = HEAD
+        made.modules_to_save = list(HEAD) if task == SCORES and params.adapter != "full" else None
     found = get_peft_model(model, made)
-    set_peft_model_state_dict(found, load_file(Path(params.start_from) / "adapter_model.safetensors"))
+    learned = load_file(Path(params.start_from) / "adapter_model.safetensors")
+    set_peft_model_state_dict(found, get_peft_model_state_dict(found) | learned)
+    if params.adapter == "full":
+        return found.merge_and_unload().requires_grad_(True)
     return found
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FOLDER = "checkpoints"
 _SMOOTH = 0.2  # weight of the newest step in the time that a step is thought to take
+_ASTRAY = 3.0  # times the first loss
+_MEANS_SOMETHING = 0.05  # a first loss: those of policy methods begin at 0 and say nothing
 _QUIET = 0.5  # seconds between two Progressed, at least
 _NOT_SHOWN = ("_runtime", "_per_second", "total_flos", "eval_num_tokens", "train_loss")
 
@@ -27,7 +29,7 @@ class Reporter:
     """Its methods are a TrainerCallback's; `reporter()` makes one that a trainer accepts.
 
     `folder` is the run's; `save_steps` None saves three times a run, 20 to 500 steps apart; `rows` is the number in
-    a step; `evaluates` says whether rows are held out; `clock` gives seconds.
+    a step; `evaluates` says whether rows are held out; `clock` gives seconds. `on_divergence` is "stop" or "warn".
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class Reporter:
         samples: Samples | None = None,
         evaluates: bool = True,
         clock: Callable[[], float] = time.perf_counter,
+        on_divergence: str = "stop",
+        dry: bool = False,
     ) -> None:
         self.folder = folder
         self.say = say
@@ -47,11 +51,17 @@ class Reporter:
         self.samples = samples
         self.evaluates = evaluates
         self.clock = clock
+        self.on_divergence = on_divergence
+        self.dry = dry  # a dry run keeps nothing
         self.stopped = ""  # `save` or `cancel` once its owner asked
         self.steps = 0  # made by this process
         self.seconds = 0.0  # spent in them: without evaluations, samples and checkpoints
         self.tokens = 0.0
         self.eval_loss: float | None = None
+        self.step_times: list[float] = []  # of the first steps, in seconds
+        self._first: float | None = None  # loss at the first log
+        self._smooth: float | None = None
+        self._warned = False
         self._begun = self._told = -math.inf
         self._step: float | None = None  # smoothed, seconds
         self._pause = 0.0  # seconds that the last save took, with all that goes with it
@@ -71,6 +81,8 @@ class Reporter:
         took = now - self._begun
         self.steps += 1
         self.seconds += took
+        if len(self.step_times) < 8:
+            self.step_times.append(took)
         if self.steps != 1:  # the first one also warms up
             self._step = took if self._step is None else _SMOOTH * took + (1 - _SMOOTH) * self._step
         last = state.global_step >= state.max_steps
@@ -82,6 +94,8 @@ class Reporter:
         if self.stopped:
             control.should_training_stop = True
             control.should_save = control.should_log = self.stopped == "save"
+        elif self.dry:
+            return
         elif last or state.global_step % (self.save_steps or 1) == 0:
             control.should_save = control.should_log = True
             control.should_evaluate = self.evaluates
@@ -140,16 +154,25 @@ class Reporter:
         return {name: round(value, 3) for name, value in speeds.items()}
 
     def _judge(self, values: dict[str, float], state: Any, args: Any) -> None:
-        if math.isfinite(values["loss"]) and math.isfinite(values.get("grad_norm", 0)):
-            return
-        self.say(ev.Measured(step=state.global_step, values=values))
-        what = "loss" if not math.isfinite(values["loss"]) else "grad_norm"
-        raise LabError(
-            f"The {what.replace('grad_norm', 'gradient')} is {values[what]} at step {state.global_step}: training has "
-            f"gone astray with learning_rate {args.learning_rate:g}.",
-            f"Clone the run with a smaller learning_rate, such as {args.learning_rate / 10:g}.",
-            "training.diverged",
-        )
+        """Raises LabError when training has gone astray, or says so once."""
+        loss = values["loss"]
+        what = next((name for name in ("loss", "grad_norm") if not math.isfinite(values.get(name, 0))), "")
+        if what:
+            text = f"The {what.replace('grad_norm', 'gradient')} is {values[what]} at step {state.global_step}"
+        else:
+            self._first = loss if self._first is None else self._first
+            self._smooth = loss if self._smooth is None else _SMOOTH * loss + (1 - _SMOOTH) * self._smooth
+            if self._first < _MEANS_SOMETHING or self._smooth < _ASTRAY * self._first:
+                return
+            text = f"The loss is {self._smooth:.3g} at step {state.global_step} and was {self._first:.3g} at first"
+        text += f": training has gone astray with learning_rate {args.learning_rate:g}."
+        hint = f"Clone the run with a smaller learning_rate, such as {args.learning_rate / 10:g}."
+        if self.on_divergence == "stop":
+            self.say(ev.Measured(step=state.global_step, values=values))
+            raise LabError(text, hint, "training.diverged")
+        if not self._warned:
+            self._warned = True
+            self.say(ev.Logged(level="warning", text=f"{text} {hint}"))
 
 
 def reporter(*args: Any, **more: Any) -> Reporter:

@@ -99,7 +99,7 @@ def find() -> Machine:
         return Machine("cuda", torch.cuda.get_device_name(0), torch.cuda.is_bf16_supported(), cores())
     if torch.backends.mps.is_available():
         return Machine("mps", "Apple GPU", False, cores())
-    return Machine("cpu", _processor(), bool(_BF16_FLAGS & _flags()), cores())
+    return Machine("cpu", _processor(), computes_in_bf16(), cores())
 
 
 def cores(root: Path = Path("/sys/fs/cgroup")) -> int:
@@ -123,6 +123,11 @@ def _quota(root: Path) -> int:
         return max(1, int(limit) // int(period)) if int(limit) > 0 else 0
     except (OSError, ValueError):  # no control group, or "max"
         return 0
+
+
+def computes_in_bf16() -> bool:
+    """Whether this processor does."""
+    return bool(_BF16_FLAGS & _flags())
 
 
 def _flags() -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -41,18 +41,22 @@ def run(params: DpoParams, folder: Path) -> None:
     training.run(params, folder, preflight, trainer, WANTS)
 
 
+def options(params: DpoParams) -> dict[str, Any]:
+    """What TRL's configuration takes besides what every method's takes."""
+    return {
+        "beta": params.beta,
+        "loss_type": params.loss_type,
+        "precompute_ref_log_probs": params.adapter == "full",  # so that no second model is held in memory
+    }
+
+
 def trainer(work: training.Work) -> DPOTrainer:
     """No reference model is held in memory: it is the base with the adapter off, or its figures are taken first."""
     from trl import DPOConfig, DPOTrainer
 
     params = work.params
     assert isinstance(params, DpoParams)
-    config = DPOConfig(
-        **work.options,
-        beta=params.beta,
-        loss_type=params.loss_type,
-        precompute_ref_log_probs=params.adapter == "full",
-    )
+    config = DPOConfig(**work.options, **options(params))
     return training.steady(DPOTrainer)(args=config, **work.parts)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -54,20 +54,24 @@ def run(params: GrpoParams, folder: Path) -> None:
     training.run(params, folder, preflight, trainer, WANTS)
 
 
+def options(params: GrpoParams) -> dict[str, Any]:
+    """What TRL's configuration takes besides what every method's takes."""
+    return {
+        "num_generations": params.num_generations,
+        "max_completion_length": params.max_completion_length,
+        "temperature": params.temperature,
+        "beta": params.beta,
+        "loss_type": params.loss_type,
+    }
+
+
 def trainer(work: training.Work) -> GRPOTrainer:
     from trl import GRPOConfig, GRPOTrainer
 
     params = work.params
     assert isinstance(params, GrpoParams)
-    options = {name: value for name, value in work.options.items() if name != "max_length"}
-    config = GRPOConfig(
-        **options,
-        num_generations=params.num_generations,
-        max_completion_length=params.max_completion_length,
-        temperature=params.temperature,
-        beta=params.beta,
-        loss_type=params.loss_type,
-    )
+    given = {name: value for name, value in work.options.items() if name != "max_length"}
+    config = GRPOConfig(**given, **options(params))
     score = rewards.for_trl(rewards.scorer(params.reward, work.device), params.reward)
     return training.steady(GRPOTrainer)(args=config, reward_funcs=score, **work.parts)
 

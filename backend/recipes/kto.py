@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -42,18 +42,22 @@ def run(params: KtoParams, folder: Path) -> None:
     training.run(params, folder, preflight, trainer, WANTS)
 
 
+def options(params: KtoParams) -> dict[str, Any]:
+    """What TRL's configuration takes besides what every method's takes."""
+    return {
+        "beta": params.beta,
+        "desirable_weight": params.desirable_weight,
+        "undesirable_weight": params.undesirable_weight,
+        "precompute_ref_log_probs": params.adapter == "full",  # so that no second model is held in memory
+    }
+
+
 def trainer(work: training.Work) -> KTOTrainer:
     from trl import KTOConfig, KTOTrainer
 
     params = work.params
     assert isinstance(params, KtoParams)
-    config = KTOConfig(
-        **work.options,
-        beta=params.beta,
-        desirable_weight=params.desirable_weight,
-        undesirable_weight=params.undesirable_weight,
-        precompute_ref_log_probs=params.adapter == "full",  # so that no second model is held in memory
-    )
+    config = KTOConfig(**work.options, **options(params))
     return training.steady(KTOTrainer)(args=config, **work.parts)
 
 

@@ -86,6 +86,13 @@ def rows(params: TrainParams, wants: Sequence[data.Kind], folder: Path | None) -
     form = data.check(params, wants)
     if form and form.chat and folder and loading.has_chat_template(str(folder)) is False:
         raise no_template(params.model)
+    if data.is_local(params.dataset) and not hasattr(params, "num_generations"):
+        total = data.look(params.dataset, wants, 1, params.columns, params.bad_rows == "drop")["total"]
+        if total and total < params.per_device_train_batch_size:
+            raise BadInput(
+                f"per_device_train_batch_size is {params.per_device_train_batch_size}, and there are {total} rows.",
+                f"Use at most {total}.",
+            )
 
 
 def no_template(name: str) -> BadInput:

@@ -38,13 +38,17 @@ def run(params: OrpoParams, folder: Path) -> None:
     training.run(params, folder, preflight, trainer, WANTS)
 
 
+def options(params: OrpoParams) -> dict[str, Any]:
+    """What TRL's configuration takes besides what every method's takes."""
+    return {"beta": params.beta, "remove_unused_columns": False}  # its collator needs them
+
+
 def trainer(work: training.Work) -> ORPOTrainer:
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
     params = work.params
     assert isinstance(params, OrpoParams)
-    options = work.options | {"remove_unused_columns": False}  # its collator needs them, and says so at length
-    made = training.steady(ORPOTrainer)(args=ORPOConfig(**options, beta=params.beta), **work.parts)
+    made = training.steady(ORPOTrainer)(args=ORPOConfig(**work.options, **options(params)), **work.parts)
     if params.adapter in PROMPTS:
         made.model.register_forward_hook(_real_tokens, with_kwargs=True)
     return made

@@ -102,6 +102,9 @@ class TrainParams(BaseModel):
     )
     weight_decay: float = Field(0.0, ge=0, le=10, title="Weight decay", description="Pull of the weights towards 0")
     max_grad_norm: float = Field(1.0, ge=0, le=1e6, title="Gradient clipping", description="Longest gradient; 0 is off")
+    train_sampling_strategy: Literal["group_by_length", "random"] = Field(
+        "group_by_length", title="Batches", description="Of rows alike in length, which saves padding; or of any"
+    )
     gradient_checkpointing: Literal["auto", "on", "off"] = Field(
         "auto", title="Gradient checkpointing", description="Less memory, more time; auto is off on a CPU"
     )
@@ -120,6 +123,12 @@ class TrainParams(BaseModel):
         4, ge=0, le=16, title="Sample answers", description="Held-out prompts answered at each checkpoint"
     )
     sample_new_tokens: int = Field(24, ge=1, le=512, title="Length of a sample answer", description="In tokens")
+    on_divergence: Literal["stop", "warn"] = Field(
+        "stop", title="When it goes astray", description="Loss not a number, or three times what it was at first"
+    )
+    dry_run: bool = Field(
+        False, title="Dry run", description="Three steps on the longest rows, to measure memory and time; keeps nothing"
+    )
     seed: int = Field(0, ge=0, lt=2**32, title="Seed", description="The same seed gives the same run")
 
     @model_validator(mode="before")

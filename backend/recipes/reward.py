@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -41,12 +41,17 @@ def run(params: RewardParams, folder: Path) -> None:
     training.run(params, folder, preflight, trainer, WANTS, adapters.SCORES)
 
 
+def options(params: RewardParams) -> dict[str, Any]:
+    """What TRL's configuration takes besides what every method's takes."""
+    return {"center_rewards_coefficient": params.center_rewards_coefficient}
+
+
 def trainer(work: training.Work) -> RewardTrainer:
     from trl import RewardConfig, RewardTrainer
 
     params = work.params
     assert isinstance(params, RewardParams)
-    config = RewardConfig(**work.options, center_rewards_coefficient=params.center_rewards_coefficient)
+    config = RewardConfig(**work.options, **options(params))
     return training.steady(RewardTrainer)(args=config, **work.parts)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -51,19 +51,23 @@ def run(params: RlooParams, folder: Path) -> None:
     training.run(params, folder, preflight, trainer, WANTS)
 
 
+def options(params: RlooParams) -> dict[str, Any]:
+    """What TRL's configuration takes besides what every method's takes."""
+    return {
+        "num_generations": params.num_generations,
+        "max_completion_length": params.max_completion_length,
+        "temperature": params.temperature,
+        "beta": params.beta,
+    }
+
+
 def trainer(work: training.Work) -> RLOOTrainer:
     from trl import RLOOConfig, RLOOTrainer
 
     params = work.params
     assert isinstance(params, RlooParams)
-    options = {name: value for name, value in work.options.items() if name != "max_length"}
-    config = RLOOConfig(
-        **options,
-        num_generations=params.num_generations,
-        max_completion_length=params.max_completion_length,
-        temperature=params.temperature,
-        beta=params.beta,
-    )
+    given = {name: value for name, value in work.options.items() if name != "max_length"}
+    config = RLOOConfig(**given, **options(params))
     score = rewards.for_trl(rewards.scorer(params.reward, work.device), params.reward)
     return training.steady(RLOOTrainer)(args=config, reward_funcs=score, **work.parts)
 

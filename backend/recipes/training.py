@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from backend import events as ev
 from backend.errors import BadInput
-from backend.recipes import adapters, checkpoints, data, device, limits, loading, samples
-from backend.recipes.callbacks import FOLDER, Reporter, reporter
+from backend.recipes import adapters, batches, checkpoints, data, device, limits, loading, samples
+from backend.recipes.callbacks import FOLDER, Reporter, peak_memory, reporter
 from backend.recipes.data import Loaded, Shape, short_name, split
 from backend.recipes.params import TrainParams
 from backend.recipes.process import say
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 RESULT = "result.json"  # in the run's folder once it has finished: the closing figures
 ADAPTER = "adapter"  # what a run leaves in its folder …
+BEGINNING = "beginning"  # PiSSA's first weights
 MODEL = "model"  # … and what it leaves when all the weights were trained
+
+
+ENCODER = "encoder.safetensors"  # in a checkpoint of p-tuning
+DRY_STEPS = 3  # the first warms up
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,16 @@ def run(
     """
     if finished(folder):
         return
+    if params.dry_run:
+        quick = {"max_steps": DRY_STEPS, "eval_rows": 0, "sample_prompts": 0, "logging_steps": 1}
+        params = params.model_copy(update=quick)
     check(params)
     start = begin(params, folder)
     loaded = data.read(params, wants)
     form = loaded.shape
     learn, held = rows(loaded, params)
+    if params.dry_run:
+        learn = longest(learn, params)
     from transformers import set_seed
 
     set_seed(params.seed)  # for a head or an adapter that begins at random
@@ -98,15 +108,18 @@ def run(
         raise wrong_layers(error, params) or error from error
     if not len(trainer.train_dataset):
         raise BadInput(
-            f"max_length is {params.max_length}; every prompt alone is that long, so nothing is left to learn.",
+            f"max_length is {params.max_length}; every row is longer, so nothing is left to learn.",
             "Use a larger max_length.",
         )
+    trainer.by_length = params.train_sampling_strategy == "group_by_length"
     for weight in trainer.model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()  # for QLoRA, TRL makes it bf16, which rounds a small step away
     weights = [(weight.numel(), weight.requires_grad) for weight in trainer.model.parameters()]
     trained, size = sum(many for many, learns in weights if learns), sum(many for many, _ in weights)
     say(ev.Logged(text=f"Training {trained / 1e6:.2f} of {size / 1e6:.0f} million weights."))
+    if params.init_lora_weights == "pissa" and params.adapter == "lora":
+        save_beginning(trainer.model, folder)
     shown = None
     if task == adapters.WRITES:
         shown = samples.pick(held, params.sample_prompts, tokenizer, params.sample_new_tokens)
@@ -116,16 +129,46 @@ def run(
 
 
 def steady(kind: type[Any]) -> type[Any]:
-    """The trainer `kind`, in which how often it is measured does not change what is learned."""
+    """The trainer `kind`: measuring does not change what it learns, batches go by length, p-tuning resumes, too."""
     import torch
+    from safetensors.torch import load_file, save_file
 
     class Steady(kind):
         """Its evaluations leave the random state as it was: data loaders, dropout and sampling draw from it."""
+
+        by_length = False
 
         def evaluate(self, *args: Any, **more: Any) -> dict[str, float]:
             with torch.random.fork_rng():
                 measured: dict[str, float] = super().evaluate(*args, **more)
             return measured
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            """By length where TRL would take rows at random; a method that has an order of its own keeps it."""
+            plain = super()._get_train_sampler(train_dataset)
+            sizes = batches.lengths(self.train_dataset if train_dataset is None else train_dataset)
+            if self.by_length and sizes and isinstance(plain, torch.utils.data.RandomSampler):
+                many = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+                return batches.ByLength(sizes, many, self.args.seed)
+            return plain
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            super()._save_checkpoint(model, trial)
+            if trained := self._encoder(model):
+                place = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}" / ENCODER
+                save_file({name: weight.detach().contiguous() for name, weight in trained.items()}, place)
+
+        def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
+            super()._load_from_checkpoint(checkpoint, model)
+            for name, weight in self._encoder(self.model).items():
+                weight.data.copy_(load_file(Path(checkpoint) / ENCODER)[name])
+
+        def _encoder(self, model: Any) -> dict[str, Any]:
+            """The trained weights of p-tuning, of which PEFT saves what they make and not them."""
+            config = getattr(model, "peft_config", {}).get("default")
+            if config is None or config.peft_type != "P_TUNING":
+                return {}
+            return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
     return Steady
 
@@ -203,6 +246,13 @@ def arguments(params: TrainParams, chosen: device.Device, folder: Path) -> dict[
     }
 
 
+def longest(rows: Dataset, params: TrainParams) -> Dataset:
+    """As many of the longest rows as a dry run needs: what fits with these fits with all."""
+    many = DRY_STEPS * params.per_device_train_batch_size * params.gradient_accumulation_steps
+    sizes = [len(str(row)) for row in rows]
+    return rows.select(sorted(range(len(rows)), key=lambda i: -sizes[i])[: max(many, 2)])
+
+
 def watch(trainer: Trainer, params: TrainParams, folder: Path, shown: Samples | None = None) -> Reporter:
     """Let a Reporter, and nobody else, tell what the trainer does."""
     from transformers import PrinterCallback, ProgressCallback
@@ -211,6 +261,7 @@ def watch(trainer: Trainer, params: TrainParams, folder: Path, shown: Samples | 
     trainer.remove_callback(ProgressCallback)
     rows = params.per_device_train_batch_size * params.gradient_accumulation_steps
     watching = reporter(folder, say, rows, params.save_steps, shown, trainer.eval_dataset is not None)
+    watching.on_divergence, watching.dry = params.on_divergence, params.dry_run
     trainer.add_callback(watching)
     return watching
 
@@ -222,11 +273,17 @@ def train(trainer: Trainer, watching: Reporter, start: Start, params: TrainParam
     """
     whole = trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
     step = trainer.state.global_step
+    if params.dry_run and watching.stopped != "cancel":
+        timed = watching.step_times[1:] or watching.step_times
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        peak = {"memory_gb": round(peak_memory(), 3), "seconds_per_step": round(sum(timed) / len(timed), 3)}
+        say(ev.Finished(reason="dry run", values={"steps": step} | peak))
+        return
     if watching.stopped == "cancel":
         say(ev.Cancelled(reason="cancelled by its owner"))
         return
     if params.adapter == "full":
-        save_model(trainer.model, trainer.processing_class, folder)
+        save_model(trainer.model.to(kept_in(source)), trainer.processing_class, folder)
         say(ev.Produced(kind="model", name=MODEL, file=MODEL, step=step))
     else:
         save_adapter(trainer.model, trainer.processing_class, folder, source, params.model)
@@ -255,7 +312,9 @@ def save_adapter(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, s
     """Write `folder/adapter`, whole or not at all: the PEFT adapter and its tokenizer."""
     new = folder / f"{ADAPTER}.new"
     shutil.rmtree(new, ignore_errors=True)
-    model.save_pretrained(new, selected_adapters=["default"])  # a second one may be the reference
+    beginning = folder / BEGINNING
+    more = {"path_initial_model_for_weight_conversion": str(beginning)} if beginning.exists() else {}
+    model.save_pretrained(new, selected_adapters=["default"], **more)  # a second one may be the reference
     tokenizer.save_pretrained(new)
     config = new / "adapter_config.json"
     entries = json.loads(config.read_text())
@@ -265,8 +324,24 @@ def save_adapter(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, s
     checkpoints.replace(new, folder / ADAPTER)
 
 
+def save_beginning(model: Any, folder: Path) -> None:
+    """PiSSA's first weights: what was learned is the difference, which is an ordinary LoRA on the unchanged base."""
+    config = model.peft_config["default"]
+    config.init_lora_weights = True  # or loading them would part the base again
+    model.save_pretrained(folder / BEGINNING)
+    config.init_lora_weights = "pissa"
+
+
+def kept_in(source: str) -> Any:
+    """The dtype in which the model at `source` is kept: what was trained in fp32 goes back to it."""
+    import torch
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(source, trust_remote_code=False).dtype or torch.float32
+
+
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write `folder/model`, whole or not at all, in the precision that the base is kept in."""
+    """Write `folder/model`, whole or not at all."""
     new = folder / f"{MODEL}.new"
     shutil.rmtree(new, ignore_errors=True)
     model.save_pretrained(new)

@@ -71,7 +71,11 @@ def test_a_lora_can_be_gone_on_with(tmp_path: Path, adapter: Any) -> None:
     [
         ({"adapter": "ia3"}, {}, "adapter is ia3, and the run to start from made lora or qlora."),
         ({}, {"peft_type": "IA3"}, "adapter is lora, and the run to start from made ia3."),
-        ({"adapter": "full"}, {"peft_type": "P_TUNING"}, "adapter is full, and the run to start from made p_tuning."),
+        (
+            {"adapter": "full"},
+            {"peft_type": "PREFIX_TUNING"},
+            "adapter is full, and the run to start from made prefix_tuning.",
+        ),
         ({"init_lora_weights": "pissa"}, {}, "init_lora_weights is pissa, and start_from names weights to begin with."),
         ({}, {"task_type": "SEQ_CLS"}, "start_from names a reward model, which scores and can't write."),
     ],

@@ -175,3 +175,42 @@ def test_nothing_is_evaluated_where_no_rows_are_held_out(tmp_path: Path) -> None
     control = Play(tmp_path, total=1, evaluates=False).step()
     assert control.should_save
     assert not control.should_evaluate
+
+
+def test_a_loss_that_grows_threefold_stops_the_run(tmp_path: Path) -> None:
+    play = Play(tmp_path, total=100)
+    play.step(loss=2.0)
+    play.step(loss=9.0)  # one bad batch is nothing yet
+    with pytest.raises(LabError, match=r"The loss is .* and was 2 at first: training has gone astray") as caught:
+        for _ in range(20):
+            play.step(loss=9.0)
+    assert caught.value.code == "training.diverged"
+    assert "such as 0.01" in caught.value.hint
+
+
+@pytest.mark.parametrize("bad", [{"loss": math.nan}, {"loss": 90.0}, {"grad_norm": math.inf}])
+def test_or_warns_once_and_goes_on(tmp_path: Path, bad: dict[str, float]) -> None:
+    play = Play(tmp_path, total=100, on_divergence="warn")
+    play.step(loss=2.0)
+    for _ in range(12):
+        play.step(**bad)
+    warned = [event.text for event in play.of(ev.Logged) if event.level == "warning"]
+    assert len(warned) == 1
+    assert "gone astray with learning_rate 0.1" in warned[0]
+    assert play.state.global_step == 13
+
+
+def test_a_loss_around_zero_means_nothing(tmp_path: Path) -> None:
+    """That of policy methods begins at 0."""
+    play = Play(tmp_path, total=30)
+    for step in range(30):
+        play.step(loss=0.01 * step)
+    assert play.state.global_step == 30
+
+
+def test_a_dry_run_saves_nothing(tmp_path: Path) -> None:
+    play = Play(tmp_path, total=3, dry=True)
+    for _ in range(3):
+        play.step()
+    assert play.saved == []
+    assert len(play.reporter.step_times) == 3

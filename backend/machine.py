@@ -1,0 +1,46 @@
+"""What is free on this machine, told without PyTorch."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from backend.recipes.device import computes_in_bf16
+from backend.recipes.preflight import Place
+
+_GROUP = Path("/sys/fs/cgroup")
+
+
+def place(home: Path, device: str, limit: float = 0) -> Place:
+    """Where a run on `device` (cpu, mps, cuda:0) would go; `limit` is the GB that a run may take, 0 for no limit."""
+    disk = shutil.disk_usage(home).free
+    if device.startswith("cuda"):
+        return Place(_gpu(), disk, 2, gpu=True)
+    free = [int(psutil.virtual_memory().available), *_group(_GROUP)]
+    if limit:
+        free.append(int(limit * 1e9))
+    return Place(min(free), disk, 2 if device == "cpu" and computes_in_bf16() else 4)
+
+
+def _group(folder: Path) -> list[int]:
+    """What the container leaves, where it sets a limit."""
+    try:
+        most = (folder / "memory.max").read_text().strip()
+        fields = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        used = int((folder / "memory.current").read_text()) - int(fields["inactive_file"])
+    except (OSError, KeyError, ValueError):
+        return []
+    return [] if most == "max" else [max(0, int(most) - used)]
+
+
+def _gpu() -> int:
+    """Free bytes of the first GPU; 0 where its driver doesn't tell."""
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits", "-i", "0"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=10).stdout
+        return int(told.split()[0]) * 1_048_576
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+        return 0
