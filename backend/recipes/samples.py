@@ -28,7 +28,7 @@ class Samples:
     def rows(self, model: PreTrainedModel) -> list[dict[str, str]]:
         """{prompt, reference, base, answer} for each prompt. The base is asked once, with the adapter switched off."""
         if self.base is None:
-            self.ask_base(model)
+            self.base = self._answers(model, adapter=False) if hasattr(model, "disable_adapter") else []
         answers = self._answers(model)
         base = self.base or [""] * len(answers)
         return [
@@ -36,9 +36,9 @@ class Samples:
             for prompt, reference, before, answer in zip(self.shown, self.references, base, answers, strict=True)
         ]
 
-    def ask_base(self, model: PreTrainedModel) -> None:
-        """Ask the base now. A model that is trained itself can be asked before its first step alone."""
-        self.base = self._answers(model, adapter=not hasattr(model, "disable_adapter"))
+    def ask_before(self, model: PreTrainedModel) -> None:
+        """Ask a model that has not been trained yet: for those that have no way back to the base afterwards."""
+        self.base = self._answers(model)
 
     def _answers(self, model: PreTrainedModel, adapter: bool = True) -> list[str]:
         """All prompts at once, greedy. Leaves the random state and the model's mode as they were."""

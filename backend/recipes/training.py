@@ -124,7 +124,7 @@ def run(
     if task == adapters.WRITES:
         shown = samples.pick(held, params.sample_prompts, tokenizer, params.sample_new_tokens)
     if shown and (params.adapter == "full" or params.init_lora_weights == "pissa"):
-        shown.ask_base(trainer.model)  # there will be no way back to it
+        shown.ask_before(trainer.model)
     train(trainer, watch(trainer, params, folder, shown), start, params, folder, source)
 
 

@@ -45,7 +45,6 @@ def test_more_of_anything_takes_more(tiny: Path) -> None:
     assert total(per_device_train_batch_size=16) > total()
     assert total(gradient_checkpointing="on") < total()
     assert total(max_length=50) < total()
-    assert total(adapter="qlora") < total()
     assert total(adapter="full") > total(adapter="prompt_tuning")
 
 
