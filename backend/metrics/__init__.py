@@ -188,6 +188,12 @@ METRICS: dict[str, Metric] = {
         "Shared words, their stems counted too, with a fine for broken order.",
         "Synonyms are not known here: WordNet is not shipped.",
     ),
+    "embedding_similarity": Metric(
+        "Embedding similarity",
+        "How close answer and reference are in meaning, as all-MiniLM-L6-v2 sees it (cosine).",
+        "Opposites are close to one another; unrelated texts don't reach 0.",
+        unit="",
+    ),
     "perplexity": Metric(
         "Perplexity",
         "How surprised the model is by the reference's tokens: 1 is never, 10 is like guessing among 10.",

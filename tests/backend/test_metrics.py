@@ -144,6 +144,14 @@ def test_meteor_is_nltks() -> None:
     assert figures("meteor", predictions=[answer], references=[reference])["meteor"] == pytest.approx(wanted)
 
 
+def test_what_means_the_same_is_closer() -> None:
+    def near(answer: str) -> float:
+        found = figures("embedding_similarity", predictions=[answer], references=["A man is eating food."])
+        return found["embedding_similarity"]
+
+    assert near("Someone has a meal.") > near("The train is late.") + 0.2
+
+
 # -- what the rest relies on ---------------------------------------------------------------------------------------
 
 
