@@ -35,7 +35,7 @@ from backend.engines import script as engines_script
 from backend.engines.client import EngineProcess
 from backend.engines.remote import NAME, Remote
 from backend.engines.tasks import TASKS, FileParams, whole
-from backend.engines.text import ChatParams
+from backend.engines.text import ChatParams, CompleteParams
 from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.evaluations import Evaluations
 from backend.jobs import ENDED, Job, Run, Status
@@ -62,8 +62,10 @@ from backend.settings import Settings
 from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
 from backend.store import Claim, Store, room
 from backend.targets import Target
+from backend.votes import Votes
 
 log = logging.getLogger("atelier")
+ANSWERS: Mapping[str, type[ChatParams] | type[CompleteParams]] = {"chat": ChatParams, "complete": CompleteParams}
 _FOLDS = 512  # runs whose fold is kept in memory
 _LENS = (  # the settings that decide what the loss sees
     *("model", "dataset", "dataset_split", "columns", "bad_rows", "max_rows", "pick_rows", "max_length", "seed"),
@@ -83,6 +85,7 @@ class Lab:
         self.data = Data(settings, self.catalog, store)
         self.outcomes = Outcomes(self)
         self.evaluations = Evaluations(store, self.run, self.launch)
+        self.votes = Votes(store)
         self.targets: Mapping[str, Target] = {target.name: target for target in targets}
         self.engine = engine
         self.remote = Remote()
@@ -530,13 +533,13 @@ class Lab:
 
     @door
     def code(self, recipe: str, params: Mapping[str, Any], owner: str) -> str:
-        """The plain Python that does what a run of `recipe`, or an answer ("chat"), does.
+        """The plain Python that does what a run of `recipe`, or an answer ("chat" or "complete"), does.
 
         On a server of one's own it names this disk's folders and runs as it is; on a shared one it names the Hub's.
         """
-        if recipe == "chat":
-            asked = check(ChatParams, dict(params))
-            if NAME.fullmatch(asked.model):
+        if recipe in ANSWERS:
+            asked = check(ANSWERS[recipe], dict(params))
+            if isinstance(asked, ChatParams) and NAME.fullmatch(asked.model):
                 return remote.code(asked)
             adapter = self.catalog.adapter(asked.adapter, owner)
             return self._told(asked.model) + engines_script.code(

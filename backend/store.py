@@ -216,6 +216,16 @@ class Store:
                 db.execute("INSERT INTO uploads VALUES (?,?,?,?)", (key, owner, safe, time.time()))
         return f"upload/{key}/{safe}"
 
+    def adopt(self, key: str, owner: str, name: str) -> None:
+        """Register a file that somebody of the house wrote at `uploads/KEY/NAME`, if it isn't yet."""
+        with self._db() as db:
+            db.execute("INSERT OR IGNORE INTO uploads VALUES (?,?,?,?)", (key, owner, name, time.time()))
+
+    def disown(self, key: str) -> None:
+        """Forget such a file."""
+        with self._db() as db:
+            db.execute("DELETE FROM uploads WHERE id = ?", (key,))
+
     def uploaded(self, dataset: str, owner: str) -> Path:
         """The file behind `upload/ID/NAME`. NotFound when it isn't there, or isn't the owner's: no more is told."""
         key, _, name = dataset.removeprefix("upload/").partition("/")

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 from backend import events as ev
-from backend.errors import BadInput
+from backend.errors import BadInput, LabError
 
 PACE = 1 / 15  # seconds between two looks at an answer; more often than that only tires the browser
 _PULSE = 0.25  # seconds after which a silent engine is looked at again, so that Stop never waits for it
 
-ENDS = {"length": "longest answer reached", "context": "the model can read no more", "closed": "stopped"}
+LONGEST = 4_000_000  # characters of a message; more is an accident
+ENDS = {
+    "length": "longest answer reached",
+    "context": "the model can read no more",
+    "closed": "stopped",
+    "error": "ended by an error",
+}
 
 Stream = Generator[ev.Event, None, None]
 
 
 @dataclass
 class Answer:
-    """What is known of one answer. `ended` is '' while it goes on, then `stop`, `length`, `context` or `closed`."""
+    """What is known of one answer.
+
+    `ended` is '' while it goes on, then `stop`, `length`, `context`, `closed` or `error`. `chances` has
+    {text, p, top: [[text, p], …]} for each token, where the engine was asked for alternatives.
+    """
 
     text: str = ""
     doing: str = "Waiting for the engine"
@@ -33,6 +42,8 @@ class Answer:
     context: int = 0
     steps: int = 0
     values: dict[str, Any] = field(default_factory=dict)
+    chances: list[dict[str, Any]] = field(default_factory=list)
+    error: LabError | None = None
 
     def add(self, event: ev.Event) -> None:
         """Take one more event in."""
@@ -48,6 +59,7 @@ class Answer:
             case ev.Wrote():
                 self.text += event.text
                 self.steps += 1
+                self.chances += getattr(event, "chances", None) or []
             case ev.Measured():
                 self.values |= event.values
             case ev.Finished():
@@ -55,6 +67,10 @@ class Answer:
                 self.ended = event.reason or "stop"
             case ev.Cancelled():
                 self.ended = "closed"
+
+    def fail(self, error: LabError) -> None:
+        """It ended by an error; what was said stays."""
+        self.error, self.ended = error, "error"
 
     @property
     def tokens(self) -> int:
@@ -77,11 +93,25 @@ class Answer:
         return " · ".join(part for part in parts if part)
 
 
-def together(streams: Sequence[Stream], begun: Sequence[str] = ()) -> Generator[list[Answer], None, None]:
+def meter(answer: Answer) -> str:
+    """How much of the model's context is taken, as HTML; '' while nobody knows."""
+    if not answer.context:
+        return ""
+    used = answer.prompt_tokens + answer.tokens
+    return (
+        f"<meter min=0 max={answer.context} high={int(answer.context * 0.8)} value={used} aria-hidden=true></meter> "
+        f"{used:,} of {answer.context:,} tokens"
+    )
+
+
+def together(
+    streams: Sequence[Stream], begun: Sequence[str] = (), stop: threading.Event | None = None
+) -> Generator[list[Answer], None, None]:
     """Read all `streams` at once; give the answers so far at most 15 times a second, and at least 4.
 
     Each stream has a thread, as reading one blocks until its next token. Closing this closes them, each within
-    a step. Raises what a stream raises. `begun` are the texts that they go on from.
+    a step, and so does `stop`, after which the last look is given. A LabError of a stream becomes its answer's `error`
+    and the others go on. `begun` are the texts that they go on from.
     """
     answers = [Answer(text=text) for text in begun or [""] * len(streams)]
     arrived: list[tuple[int, ev.Event | None]] = []
@@ -113,11 +143,18 @@ def together(streams: Sequence[Stream], begun: Sequence[str] = ()) -> Generator[
                 batch = arrived[:]
                 arrived.clear()
             for side, event in batch:
-                if event is None:
-                    open_ -= 1
-                    pulls[side].result()
-                else:
+                if event is not None:
                     answers[side].add(event)
+                    continue
+                open_ -= 1
+                if isinstance(error := pulls[side].exception(), LabError):
+                    answers[side].fail(error)
+                elif error:
+                    raise error
+            if stop and stop.is_set():
+                for answer in answers:
+                    answer.ended = answer.ended or "closed"
+                open_ = 0
             yield answers
             if open_:
                 time.sleep(max(0.0, PACE - (time.monotonic() - began)))
@@ -126,41 +163,13 @@ def together(streams: Sequence[Stream], begun: Sequence[str] = ()) -> Generator[
         pool.shutdown(wait=False)
 
 
-def question(text: str) -> str:
-    """What a person typed, ready to send. Raises BadInput when there is nothing."""
+def question(text: str | None) -> str:
+    """What a person typed, ready to send. Raises BadInput when there is nothing, or more than any model reads."""
     if not text or not text.strip():
         raise BadInput("The message is empty; write something first.")
+    if len(text) > LONGEST:
+        raise BadInput(
+            f"The message has {len(text):,} characters; at most {LONGEST:,} are taken.",
+            "Send a part of it, or open it as a file in the Data tab.",
+        )
     return text.strip()
-
-
-def prompt(chat: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """The turns of a page's chat as an engine takes them: the notes under answers left out."""
-    return [{"role": str(turn["role"]), "content": words(turn)} for turn in chat if not note(turn)]
-
-
-def note(turn: Mapping[str, Any]) -> str:
-    """The small print that a turn is, such as the figures under an answer; '' when somebody said it."""
-    return str((turn.get("metadata") or {}).get("title") or "")
-
-
-def words(turn: Mapping[str, Any]) -> str:
-    """The text of one turn of the page, whether it comes as a string or in parts; undoes `shown`."""
-    content = turn["content"]
-    parts = [content] if isinstance(content, str) else content
-    return _outside_code("".join(part if isinstance(part, str) else str(part.get("text", "")) for part in parts), _READ)
-
-
-def shown(text: str) -> str:
-    """Markdown in which HTML is seen as it was written, not drawn. Code is shown so anyway."""
-    return _outside_code(text, _SHOW)
-
-
-_CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]+`)", re.DOTALL)
-_SHOW = (re.compile(r"<(?=[a-zA-Z/!?])"), "&lt;")
-_READ = (re.compile(r"&lt;(?=[a-zA-Z/!?])"), "<")
-
-
-def _outside_code(text: str, change: tuple[re.Pattern[str], str]) -> str:
-    pattern, other = change
-    pieces = _CODE.split(text)
-    return "".join(piece if index % 2 else pattern.sub(other, piece) for index, piece in enumerate(pieces))

@@ -67,6 +67,8 @@ def publish(lab: Lab) -> None:
             if answer.text != shown:
                 shown = answer.text
                 yield shown
+            if answer.error:
+                raise answer.error
         if answer.ended != "stop" and json_schema and not answer.values.get("complete"):
             raise BadInput(
                 f"The answer was cut after {answer.tokens} tokens, so its JSON is incomplete.", "Raise max_new_tokens."

@@ -31,10 +31,11 @@ TABS = (
     ("run", "Run", run.build),
 )
 STYLE = Path(__file__).with_name("style.css")
+SCRIPTS = ("page.js", "chat.js", "history.js", "presets.js")  # in this order
 # What a model writes may name pictures anywhere; only this server's are fetched.
 HEAD = f"""
 <meta http-equiv="Content-Security-Policy" content="img-src 'self' data: blob:; media-src 'self' data: blob:">
-<script>{Path(__file__).with_name("page.js").read_text()}</script>"""
+<script>{"".join(STYLE.with_name(name).read_text() for name in SCRIPTS)}</script>"""
 LIMITS = {"default_concurrency_limit": 16, "max_size": 256}  # events at work of one kind, and waiting in all
 
 
@@ -105,7 +106,7 @@ def launch(lab: Lab) -> gr.Blocks:
         share=lab.settings.share,
         app_kwargs={"routes": [Route("/health", _health)], "middleware": [names]},
         theme=_theme(),
-        css_paths=[STYLE, *(STYLE.with_name(f"{name}.css") for name in ("runs", "data", "tasks", "evaluate"))],
+        css_paths=[STYLE, *(STYLE.with_name(f"{name}.css") for name in ("runs", "data", "tasks", "evaluate", "chat"))],
         head=HEAD,
         allowed_paths=[MEDIA_ROOT],  # the example pictures and recordings that Gradio brings along
         favicon_path=Path(__file__).with_name("favicon.svg"),

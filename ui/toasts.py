@@ -43,11 +43,22 @@ def toasts(handler: Callable[..., Any], *, page: bool = True) -> Callable[..., A
     return plain
 
 
-def as_json(text: str, name: str) -> Any:
+def silently(handler: Callable[..., Any], otherwise: Callable[[], Any] = gr.skip) -> Callable[..., Any]:
+    """Wrap what goes on beside: a LabError gives `otherwise()`; it is told when the thing itself is asked for."""
+
+    @functools.wraps(handler)
+    def quiet(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handler(*args, **kwargs)
+        except errors.LabError:
+            return otherwise()
+
+    return quiet
+
+
+def as_json(text: str, name: str, hint: str = 'Write an object, for example {"max_steps": 10}.') -> Any:
     """What JSON text stands for. Raises BadInput where json would raise its own error."""
     try:
         return json.loads(text or "{}")
     except ValueError as error:
-        raise errors.BadInput(
-            f"{name} is not JSON: {error}.", 'Write an object, for example {"max_steps": 10}.'
-        ) from None
+        raise errors.BadInput(f"{name} is not JSON: {error}.", hint) from None

@@ -223,6 +223,7 @@ class TextEngine:
                     f"{what} has {len(tokens)} tokens, and {request.model} reads at most {voice.context}, "
                     "its answer included.",
                     shorten,
+                    "context.overflow",
                 )
             info = {
                 "model": request.model,

@@ -25,7 +25,7 @@ def test_talk_tune_compare(browser: Browser, server: Callable[..., Server], star
     page.locator("#text-message textarea").fill("Write a very long story about a fox, a river and a village.")
     page.locator("#text-send").click()
     answer = page.locator("#text-chat-a [data-testid=bot]").first
-    figures = page.locator("#text-chat-a .thought-group").last  # what the engine is doing, then the answer's speed
+    figures = page.locator("#text-chat-a .note").last  # what the engine is doing, then the answer's speed
     expect(figures).to_contain_text("tokens/s", timeout=SLOW)
     page.locator("#text-stop").click()
     expect(page.locator("#text-send")).to_be_visible(timeout=SLOW)
@@ -48,7 +48,7 @@ def test_talk_tune_compare(browser: Browser, server: Callable[..., Server], star
     page.locator("#run-chat").click()
     page.get_by_label("Compare").check()
     page.get_by_role("button", name="Settings").click()
-    page.locator("#text-max-new-tokens input[type=number]").fill("12")
+    page.locator("#text-max-new-tokens input, #text-max-new-tokens textarea").fill("12")
     page.locator("#text-message textarea").fill("Write July 23, 2021 as an ISO date.")
     page.locator("#text-send").click()
     for side in "ab":

@@ -23,6 +23,7 @@ from backend.settings import Settings
 from backend.store import Store
 from backend.targets.fake import Fake
 
+ROOM = 2048  # words that it reads
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -30,8 +31,9 @@ class Scripted:
     """Stands where EngineProcess stands: repeats the last message word by word, one each `step` seconds.
 
     A message of one word has it do something else: `die`, go on `forever`, tell what it was `asked`, or how many
-    answers were `closed` before their end, or be `cut` short of whole JSON. A task tells what it was
-    asked.
+    answers were `closed` before their end, or be `cut` short of whole JSON. More than `ROOM` words are too many, and
+    the model `broken` fails where others answer. Asked for alternatives, it tells one beside each word.
+    A task tells what it was asked.
     """
 
     def __init__(self, step: float = 0.005) -> None:
@@ -45,21 +47,31 @@ class Scripted:
         """It holds nothing."""
 
     def stream(self, engine: str, params: Mapping[str, Any], owner: str = "") -> Generator[ev.Event, None, None]:
-        if "messages" not in params:
+        if "messages" not in params and engine != "complete":
             yield ev.Finished(reason="stop", values={"asked": dict(params)})
             return
-        told = str(params["messages"][-1]["content"])
+        told = str(params["messages"][-1]["content"]) if "messages" in params else str(params["prompt"])
         other = {"asked": [json.dumps(params)], "closed": [str(self.closed)], "forever": ["again"] * 1_000_000}
         values: dict[str, float] = {}
         try:
+            length = sum(len(one["content"].split()) for one in params.get("messages", []))
+            if engine == "inspect":
+                yield ev.Finished(
+                    reason="stop", values={"prompt": json.dumps(params), "tokens": length, "context": ROOM}
+                )
+                return
             yield ev.Logged(text="Loading the model")
-            if told == "die":
+            if length > ROOM:
+                yield ev.Failed(code="context.overflow", message=f"It has {length} tokens.", hint="Shorten it.")
+            if told == "die" or params.get("model") == "models/broken":
                 yield ev.Failed(code="engine.died", message="The engine is gone.", hint="Send it again.")
-            yield ev.Started(info={"context": 2048, "prompt_tokens": 40})
+            yield ev.Started(info={"context": ROOM, "prompt_tokens": 40})
             words = other.get(told, told.split(" "))
             for count, word in enumerate(words[: int(params.get("max_new_tokens", 256))], 1):
                 time.sleep(self.step)
-                yield ev.Wrote(text=word + " ")
+                likely = [[word, 0.75], ["other", 0.25]] if params.get("alternatives") else []
+                chances = [{"text": word + " ", "p": 0.75, "top": likely}] if likely else []
+                yield ev.Wrote(text=word + " ", chances=chances)
                 values = {"tokens": count, "seconds_to_first_token": self.step, "tokens_per_second": 1 / self.step}
                 yield ev.Measured(step=count, values=values)
             cut = told == "cut"

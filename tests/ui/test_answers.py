@@ -8,7 +8,7 @@ import pytest
 from backend import events as ev
 from backend.errors import BadInput, EngineDied
 from tests.ui.scripted import Scripted
-from ui.answers import Answer, prompt, question, shown, together, words
+from ui.answers import Answer, meter, question, together
 
 
 def ask(text: str, step: float = 0.005, engine: Scripted | None = None):
@@ -79,48 +79,56 @@ def test_a_silent_engine_does_not_hold_the_caller():
     awake.set()
 
 
-def test_an_error_comes_through_and_ends_the_other_side():
-    def dies():
+def dies():
+    yield ev.Wrote(text="so far")
+    raise EngineDied("The engine is gone.")
+
+
+def test_an_error_ends_its_own_side_alone():
+    left, right = list(together([dies(), ask("one two three four")]))[-1]
+    assert (left.text, left.ended, str(left.error)) == ("so far", "error", "The engine is gone.")
+    assert (right.text, right.ended, right.error) == ("one two three four ", "stop", None)
+
+
+def test_an_error_of_our_own_comes_through():
+    def broken():
         yield ev.Wrote(text="so far")
-        raise EngineDied("The engine is gone.")
+        raise ZeroDivisionError
 
     other = Scripted(0.02)
-    with pytest.raises(EngineDied, match="gone"):
-        list(together([dies(), ask("forever", engine=other)]))
+    with pytest.raises(ZeroDivisionError):
+        list(together([broken(), ask("forever", engine=other)]))
     eventually(lambda: other.closed)
+
+
+def test_stop_ends_all_sides_and_keeps_what_was_said():
+    engines, stop = [Scripted(0.01), Scripted(0.01)], threading.Event()
+    looks = together([ask("forever", engine=engine) for engine in engines], stop=stop)
+    for answers in looks:
+        if all(answer.tokens > 3 for answer in answers):
+            stop.set()
+    assert [answer.ended for answer in answers] == ["closed", "closed"]
+    assert all(answer.text.startswith("again again") for answer in answers)
+    eventually(lambda: all(engine.closed for engine in engines))
+
+
+def test_chances_are_gathered():
+    (answer,) = list(together([Scripted().stream("complete", {"prompt": "a b", "alternatives": 2})]))[-1]
+    assert [one["text"] for one in answer.chances] == ["a ", "b "]
+    assert answer.chances[0]["top"] == [["a", 0.75], ["other", 0.25]]
+
+
+def test_the_meter_counts_prompt_and_answer():
+    assert "312 of 2,048 tokens" in meter(Answer(prompt_tokens=300, context=2048, values={"tokens": 12}))
+    assert meter(Answer()) == ""
+
+
+def test_more_than_any_model_reads_is_refused():
+    with pytest.raises(BadInput, match="10,000,000 characters; at most 4,000,000"):
+        question("x" * 10_000_000)
 
 
 @pytest.mark.parametrize("text", ["", "  \n ", None])
 def test_an_empty_message_is_refused(text):
     with pytest.raises(BadInput, match="The message is empty; write something first"):
         question(text)
-
-
-def test_the_prompt_leaves_notes_out():
-    chat = [
-        {"role": "user", "content": [{"type": "text", "text": "hi"}]},
-        {"role": "assistant", "content": "hello"},
-        {"role": "assistant", "content": [{"type": "text", "text": ""}], "metadata": {"title": "3 tokens"}},
-    ]
-    assert prompt(chat) == [
-        {"role": "user", "content": "hi"},
-        {"role": "assistant", "content": "hello"},
-    ]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<script>x</script> a < b",
-        "`<b>` and <b>",
-        "```html\n<p>hi</p>\n```\n<p>",
-        "```\n<open fence",
-        "<!-- c --> & </a>",
-    ],
-)
-def test_html_is_shown_as_written_and_read_back(text):
-    assert words({"content": shown(text)}) == text
-
-
-def test_html_outside_code_can_not_be_drawn():
-    assert shown("<img src=x> `<img>`") == "&lt;img src=x> `<img>`"

@@ -11,7 +11,7 @@ import pytest
 
 from backend import events as ev
 from backend.engines.script import code
-from backend.engines.text import ChatParams, TextEngine
+from backend.engines.text import ChatParams, CompleteParams, TextEngine
 from tests.backend.engines.talk import asks
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT's own
@@ -23,6 +23,7 @@ def test_the_script_says_what_the_chat_says(engine: TextEngine, tiny: Path, lora
         asks(tiny, adapter=str(lora), temperature=0.05, top_p=0.9, top_k=50, seed=11, repetition_penalty=1.1),
         asks(tiny, messages=turns, system="Be kind. 🌱"),
         asks(starter, "Name three fruits.", max_new_tokens=12),
+        CompleteParams(model=str(starter), prompt='He said: "once\nupon', temperature=0, max_new_tokens=8),
     ]
     scripts, texts = [], []
     for request in requests:
@@ -33,7 +34,7 @@ def test_the_script_says_what_the_chat_says(engine: TextEngine, tiny: Path, lora
             elif isinstance(event, ev.Wrote):
                 text += event.text
         scripts.append(code(request, dtype=dtype) + "print('=====')\n")
-        texts.append(text)
+        texts.append(getattr(request, "prompt", "") + text)
     env = os.environ | {"PYTHONPATH": "", "PYTHONIOENCODING": "utf-8", "PYTHONWARNINGS": "ignore"}
     ran = subprocess.run([sys.executable, "-c", "".join(scripts)], capture_output=True, env=env, timeout=200)
     assert ran.returncode == 0, ran.stderr.decode()
