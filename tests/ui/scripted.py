@@ -63,7 +63,7 @@ class Scripted:
             yield ev.Logged(text="Loading the model")
             if length > ROOM:
                 yield ev.Failed(code="context.overflow", message=f"It has {length} tokens.", hint="Shorten it.")
-            if told == "die" or params.get("model") == "models/broken":
+            if told == "die" or str(params.get("model")).endswith("/broken"):
                 yield ev.Failed(code="engine.died", message="The engine is gone.", hint="Send it again.")
             yield ev.Started(info={"context": ROOM, "prompt_tokens": 40})
             words = other.get(told, told.split(" "))
