@@ -1,5 +1,7 @@
 """The door, with the pretend target and no engine: what it checks, who may see what, what a run's state is."""
 
+import json
+
 import pytest
 
 from backend import events as ev
@@ -251,3 +253,24 @@ def test_offers_are_listed_when_a_name_is_looked_for(lab, monkeypatch):
     assert (last.name, last.source) == ("org/big:fast", "provider")
     assert "$0.20 in" in last.note
     assert "provider" not in {entry.source for entry in [*lab.models(), *lab.models("big", "summarization")]}
+
+
+def test_a_reward_is_a_name_or_a_run_of_ones_own(lab):
+    judge = launch(lab)
+    (judge.folder / "adapter").mkdir()
+    entries = {"peft_type": "LORA", "task_type": "SEQ_CLS", "base_model_name_or_path": "x"}
+    (judge.folder / "adapter" / "adapter_config.json").write_text(json.dumps(entries))
+
+    def asked(reward, owner="ann"):
+        run = lab.launch("ppo", {"reward": reward}, owner, "fake")
+        return run.job.params["reward"], json.loads((run.folder / "params.json").read_text())["reward"]
+
+    assert asked("length:12") == ("length:12", "length:12")
+    assert asked(f"run/{judge.id}") == (f"run/{judge.id}", str(judge.folder / "adapter"))
+    assert {judge.id: "reward"} in [one["sources"] for one in lab.lineage(judge.id, "ann")]
+    with pytest.raises(LabError):
+        asked(f"run/{judge.id}", "bob")
+    entries["task_type"] = "CAUSAL_LM"
+    (judge.folder / "adapter" / "adapter_config.json").write_text(json.dumps(entries))
+    with pytest.raises(BadInput, match="not one that scores"):
+        asked(f"run/{judge.id}")

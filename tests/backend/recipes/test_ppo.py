@@ -11,7 +11,7 @@ import pytest
 from backend import events as ev
 from backend import jobs
 from backend.errors import BadInput
-from backend.recipes import device, ppo
+from backend.recipes import device, ppo, reward, rewards
 from backend.recipes.params import check
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
@@ -125,3 +125,47 @@ def test_prompts_alone_have_no_reference(ask: dict[str, Any], tmp_path: Path) ->
     with pytest.raises(BadInput, match="the data hold none"):
         ppo.preflight(check(ppo.PpoParams, bare | {"reward": "exact"}))
     ppo.preflight(check(ppo.PpoParams, ask | {"reward": "exact"}))
+
+
+def test_a_reward_run_is_learned_from(ask: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Reward → PPO: what the one makes is what the other asks."""
+    judged = rewarded({"model": ask["model"], "max_length": 64, "precision": "fp32"}, tmp_path, steps=3)
+    events = run(ask | {"reward": str(judged)}, tmp_path / "run", capfd)
+    scores = [e.values["score"] for e in events if isinstance(e, ev.Measured) and "score" in e.values]
+    answers = ["ok", "not so"]
+    prompts = [[{"role": "user", "content": "Say 1"}]] * 2
+    assert len(scores) == 3
+    assert len(set(rewards.RewardModel(str(judged))(prompts, answers, ["", ""]))) == 2
+    assert isinstance(events[-1], ev.Finished)
+
+
+@pytest.mark.long
+def test_reward_then_ppo_on_the_starter(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The sample preferences teach a judge that prefers bare answers, and PPO a few steps towards them."""
+    judged = rewarded({"dataset": "sample/preferences", "max_rows": 120}, tmp_path, steps=12)
+    prompts = [[{"role": "user", "content": "Where does Ann live? Ann lives in Leeds."}]] * 2
+    bare, dressed = rewards.RewardModel(str(judged))(prompts, ["Leeds", "**Leeds**. I hope this helps!"], ["", ""])
+    assert bare > dressed
+    values = {"dataset": "sample/preferences", "reward": str(judged), "max_steps": 3, "max_completion_length": 12}
+    values |= {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "eval_rows": 4, "num_ppo_epochs": 2}
+    status = jobs.fold(run(values, tmp_path / "run", capfd))
+    assert status.state(alive=False, waiting=False) == "finished"
+    assert status.step == 3
+    assert abs(status.metrics["kl"]) < 20
+
+
+def rewarded(values: dict[str, Any], folder: Path, steps: int) -> Path:
+    """The folder of a reward model that was trained for a few steps."""
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": f"Say {i}"}],
+            "chosen": [{"role": "assistant", "content": "ok"}],
+            "rejected": [{"role": "assistant", "content": "not so"}],
+        }
+        for i in range(12)
+    ]
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    more = {"dataset": str(folder / "pairs.jsonl"), "max_steps": steps, "eval_rows": 2}
+    (folder / "judge").mkdir()
+    reward.run(check(reward.Params, more | values), folder / "judge")
+    return folder / "judge" / "adapter"
