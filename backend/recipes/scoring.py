@@ -123,14 +123,19 @@ def score(
         for question, row in zip(questions, rows, strict=True)
         if "error" in row
     ]
+    from backend.metrics import statistics
+
     apart = slices(list(questions))
+    found: dict[str, tuple[list[Array], Callable[[Array], dict[str, Array]]]] = {}
     for name in names:
         try:
-            stats, value = _statistics(name, questions, answered, pattern, schema)
+            found[name] = _statistics(name, questions, answered, pattern, schema)
         except _NothingToCount:
-            say(f"{METRICS[name].title if name in METRICS else name}: no row can be counted.")
-            continue
-        _tell(told, name, stats, value, apart, questions, seed)
+            say(f"{METRICS[name].title}: no row can be counted.")
+    # The same rows are drawn for all metrics, once.
+    drawn = iter(statistics.draws([one for stats, _ in found.values() for one in stats], seed) if found else [])
+    for name, (stats, value) in found.items():
+        _tell(told, name, stats, value, [next(drawn) for _ in stats], apart, questions, seed)
     told["confusion"] = _confusion(questions, answered)
     return told
 
@@ -165,6 +170,7 @@ def _tell(
     name: str,
     stats: Sequence[Array],
     value: Callable[[Array], dict[str, Array]],
+    drawn: Sequence[Array],
     apart: Mapping[str, Sequence[Any]],
     questions: Sequence[Question],
     seed: int,
@@ -173,7 +179,6 @@ def _tell(
     from backend.metrics import statistics
 
     metric = METRICS[name]
-    drawn = statistics.draws(stats, seed)
     for figure, title in metric.titles(name).items():
         one = partial(_one, value, figure)
         about = {"metric": name, "figure": figure, "title": title, "unit": metric.unit, "higher": metric.higher}

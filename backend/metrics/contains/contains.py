@@ -1,7 +1,5 @@
 """The share of answers that have the reference in them as whole words, whatever the case."""
 
-import re
-
 from backend.metrics import Array, Texts, compute, each, mean
 
 
@@ -11,7 +9,14 @@ def rows(predictions: Texts, references: Texts) -> Array:
 
 
 def _within(answer: str, reference: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(reference.strip())}(?!\w)", answer, re.IGNORECASE) is not None
+    text, wanted = answer.lower(), reference.strip().lower()
+    begin = text.find(wanted)
+    while begin >= 0:
+        around = text[begin - 1 : begin] + text[begin + len(wanted) : begin + len(wanted) + 1]
+        if not any(letter.isalnum() or letter == "_" for letter in around):
+            return True
+        begin = text.find(wanted, begin + 1)
+    return False
 
 
 value = mean("contains")
