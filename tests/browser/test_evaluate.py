@@ -44,7 +44,9 @@ def test_from_a_click_to_an_answer(page: Page) -> None:
     expect(page.locator("#evaluate-history button.open")).to_have_count(1)
     expect(page.locator("#evaluate-table")).to_contain_text("Exact match")
     expect(page.locator("#evaluate-rows .example")).to_have_count(6)
-    expect(page.locator("#evaluate-code")).to_contain_text("apply_chat_template")
+    page.locator("#evaluate-shown").get_by_role("tab", name="Code").click()
+    expect(page.locator("#evaluate-code")).to_contain_text("AutoTokenizer")
+    page.locator("#evaluate-shown").get_by_role("tab", name="Rows").click()
 
     page.locator("#evaluate-query textarea, #evaluate-query input").fill("Lena")
     page.locator("#evaluate-query textarea, #evaluate-query input").press("Enter")

@@ -50,6 +50,7 @@ PRESS = "() => { setTimeout(() => document.querySelector('#evaluate-file')?.clic
 
 def build(lab: Lab, page: Page) -> None:
     fields = RECIPES[RECIPE].params.model_fields
+    where = lab.places()[0][0]
     shown, offset, cell = gr.State(""), gr.State(0), gr.State([])
     timer = gr.Timer(1, active=False)
     with gr.Row(elem_classes="beside"):
@@ -128,12 +129,12 @@ def build(lab: Lab, page: Page) -> None:
                     matrix = gr.HTML(js_on_load=CELL, elem_id="evaluate-confusion", padding=False)
                 with gr.Tab("Leaderboard", id="board"):
                     leaders = gr.HTML(elem_id="evaluate-board", padding=False)
-                with gr.Tab("Code", id="code"):
+                with gr.Tab("Code", id="code") as coded:
                     code = gr.Code(language="python", interactive=False, elem_id="evaluate-code", max_lines=30)
     file = gr.DownloadButton(visible="hidden", elem_id="evaluate-file")
 
     asks = [models, dataset, metrics, *form.components]
-    view = [result, header, table, name, figure, part, apart, matrix, leaders, code]
+    view = [result, header, table, name, figure, part, apart, matrix, leaders]
     filters = [show, figure, part, query]
 
     def params(chosen_models: Any, data: Any, chosen_metrics: Any, *values: Any) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def build(lab: Lab, page: Page) -> None:
 
     @toasts
     def on_start(request: gr.Request, *values: Any) -> list[Any]:
-        run = lab.launch(RECIPE, params(*values), owner(request))
+        run = lab.launch(RECIPE, params(*values), owner(request), where)
         return [run.id, gr.Timer(active=True)]
 
     @toasts
@@ -155,7 +156,7 @@ def build(lab: Lab, page: Page) -> None:
         return [
             models,
             "sample/evaluation",
-            lab.launch(RECIPE, {"models": models}, owner(request)).id,
+            lab.launch(RECIPE, {"models": models}, owner(request), where).id,
             gr.Timer(active=True),
         ]
 
@@ -164,7 +165,7 @@ def build(lab: Lab, page: Page) -> None:
         run_id = _tuned(lab, owner(request))
         models = [lab.status(run_id, owner(request))["params"]["model"], f"run/{run_id}"]
         asked = {"models": models, "dataset": "sample/forgetting"}
-        return [models, "sample/forgetting", lab.launch(RECIPE, asked, owner(request)).id, gr.Timer(active=True)]
+        return [models, "sample/forgetting", lab.launch(RECIPE, asked, owner(request), where).id, gr.Timer(active=True)]
 
     @toasts
     def on_tick(run_id: str, request: gr.Request) -> list[Any]:
@@ -200,7 +201,6 @@ def build(lab: Lab, page: Page) -> None:
             drawn.slices(told, first),
             drawn.confusion(told) or '<p class="quiet">The references are not a few labels.</p>',
             drawn.board(lab.evaluations.every(who), told["dataset"]),
-            lab.code(RECIPE, lab.status(run_id, who)["params"], who),
         ]
 
     @toasts
@@ -233,6 +233,12 @@ def build(lab: Lab, page: Page) -> None:
             gr.update(interactive=begin > 0),
             gr.update(interactive=begin + LENGTH < found["total"]),
         ]
+
+    @toasts
+    def on_code(run_id: str, request: gr.Request) -> str:
+        """Asked for when it is looked at: a model that is gone by now has no code, but its figures stay."""
+        who = owner(request)
+        return lab.code(RECIPE, lab.status(run_id, who)["params"], who) if run_id else ""
 
     @toasts
     def on_slices(run_id: str, by: str, request: gr.Request) -> str:
@@ -295,6 +301,7 @@ def build(lab: Lab, page: Page) -> None:
         changed.input(lambda: 0, None, offset, **PRIVATE).then(
             on_rows, [shown, offset, cell, *filters], [chosen, rows, back, more], **PRIVATE
         )
+    coded.select(on_code, shown, code, **PRIVATE)
     figure.input(on_slices, [shown, figure], apart, **PRIVATE)
     query.submit(lambda: 0, None, offset, **PRIVATE).then(
         on_rows, [shown, offset, cell, *filters], [chosen, rows, back, more], **PRIVATE

@@ -1,0 +1,114 @@
+"""The Evaluate tab without a browser: what its buttons start, what is shown of results, whose they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from backend.jobs import Job, Run
+from backend.lab import Lab
+from backend.starter import MODEL_ID
+from tests.backend.test_evaluations import measured
+from tests.ui.drawing import ME, YOU, drawn, handler
+from tests.ui.scripted import lab as scripted
+from ui.tabs import evaluate
+from ui.visitor import owner
+
+
+@pytest.fixture
+def lab(home: Path) -> Lab:
+    return scripted(ATELIER_HOME=str(home))
+
+
+def form(blocks: gr.Blocks, **typed: Any) -> list[Any]:
+    """The values of the form as it opens, with some typed over by elem_id's last part."""
+    one = next(one for one in blocks.fns.values() if one.fn is not None and one.fn.__name__ == "on_start")
+    over = {f"evaluate-{name.replace('_', '-')}": value for name, value in typed.items()}
+    ids = [str(part.elem_id) for part in one.inputs]
+    assert set(over) <= set(ids)
+    return [over.get(name, part.value) for name, part in zip(ids, one.inputs, strict=True)]
+
+
+def tuned(lab: Lab) -> Run:
+    run = lab.store.add(Job("sft", {"model": MODEL_ID, "dataset": "sample/instructions"}, "fake", owner(ME)), {})
+    (run.folder / "adapter").mkdir()
+    (run.folder / "adapter" / "adapter_config.json").write_text("{}")
+    return run
+
+
+def test_as_it_opens_it_can_be_started(lab: Lab) -> None:
+    blocks = drawn(evaluate.build, lab)
+    run_id, timer = handler(blocks, "on_start")(ME, *form(blocks, max_rows="4"))
+    params = lab.status(run_id, owner(ME))["params"]
+    assert (params["models"], params["dataset"], params["max_rows"]) == ([MODEL_ID], "sample/evaluation", 4)
+    assert timer.active
+
+
+def test_a_bad_value_is_named_before_anything_starts(lab: Lab) -> None:
+    blocks = drawn(evaluate.build, lab)
+    with pytest.raises(gr.Error, match="max_rows is 'many'; it must be a whole number"):
+        handler(blocks, "on_start")(ME, *form(blocks, max_rows="many"))
+    assert lab.runs(owner(ME)) == []
+
+
+def test_the_example_takes_the_last_tuned_run_and_its_base(lab: Lab) -> None:
+    blocks = drawn(evaluate.build, lab)
+    with pytest.raises(gr.Error, match="tuned no model yet"):
+        handler(blocks, "on_example")(ME)
+    run = tuned(lab)
+    models, dataset, started, _ = handler(blocks, "on_example")(ME)
+    assert (models, dataset) == ([MODEL_ID, f"run/{run.id}"], "sample/evaluation")
+    assert lab.status(started, owner(ME))["params"]["models"] == models
+    _, dataset, started, _ = handler(blocks, "on_forgot")(ME)
+    assert dataset == lab.status(started, owner(ME))["params"]["dataset"] == "sample/forgetting"
+
+
+def test_results_and_their_rows(lab: Lab) -> None:
+    run = measured(lab, owner(ME))
+    blocks = drawn(evaluate.build, lab)
+    event = gr.EventData(None, {"run": run.id})
+    _, shown, header, table, _, figure, part, *_ = handler(blocks, "on_open")(event, ME)
+    assert shown["visible"]
+    assert "sample/evaluation" in header
+    assert "Can&#x27;t tell" in table
+    assert figure["value"] == "exact_match"
+    assert ("part: a", "part\na") in part["choices"]
+    note, rows, back, more = handler(blocks, "on_rows")(run.id, 0, [], "Wins", "exact_match", "part\nb", "", ME)
+    assert note == ""
+    assert "2 rows" in rows
+    assert not back["interactive"]
+    assert not more["interactive"]
+    note, rows, *_ = handler(blocks, "on_rows")(run.id, 0, ["1", "oslo", "bergen"], "All", "exact_match", "", "", ME)
+    assert "Only oslo answered as bergen" in note
+    assert "Bergen" in rows
+    assert run.id in handler(blocks, "on_history")(run.id, ME)
+    with pytest.raises(gr.Error, match="no run 'ab12'"):  # its figures stay
+        handler(blocks, "on_code")(run.id, ME)
+    assert run.id not in handler(blocks, "on_history")("", YOU)
+
+
+@pytest.mark.parametrize("name", ["on_open", "on_pin"])
+def test_somebody_elses_are_not_shown(lab: Lab, name: str) -> None:
+    run = measured(lab, owner(ME))
+    with pytest.raises(gr.Error, match="not yours"):
+        handler(drawn(evaluate.build, lab), name)(gr.EventData(None, {"run": run.id}), YOU)
+
+
+def test_names_pins_and_deleting(lab: Lab) -> None:
+    run = measured(lab, owner(ME))
+    blocks = drawn(evaluate.build, lab)
+    assert "<h2>First</h2>" in handler(blocks, "on_name")(run.id, "First", ME)
+    handler(blocks, "on_pin")(gr.EventData(None, {"run": run.id}), ME)
+    assert "★" in handler(blocks, "on_history")("", ME)
+    path = Path(handler(blocks, "on_export")(run.id, ".md", ME))
+    assert path.name == f"evaluation-{run.id}.md"
+    handler(blocks, "on_delete")(run.id, ME)
+    assert "kept here" in handler(blocks, "on_history")("", ME)
+
+
+def test_models_to_choose(lab: Lab) -> None:
+    choices = handler(drawn(evaluate.build, lab), "on_models")(ME)["choices"]
+    assert MODEL_ID in [value for _, value in choices]
