@@ -1,6 +1,7 @@
 """Whether a model fits into memory, told before anything is loaded: from its config and the headers of its weights.
 
-Bytes are parameters × precision plus the cache of attention: for each layer and token a key and a value.
+Bytes are parameters × precision plus the cache of attention: for each layer and token a key and a value. Where the
+engine answers by packed weights, those come on top: 8 bits a weight at most, and a scale and a zero for each 32.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend import events as ev
+from backend.engines.lean import FAMILY
+from backend.engines.proof import SMALL
 from backend.engines.shelf import Say, Shelf, _silent, free_memory
 from backend.engines.text import Answer
 from backend.errors import BadInput
@@ -59,8 +62,10 @@ class FitEngine:
         """What can be let go for the model counts as free, and one that is loaded fits."""
         weights = self._read.pop(request.model)
         free = free_memory() + self._shelf.idle_bytes()
-        precision = choose(find()).precision
-        values = fit(weights, precision, free, request.tokens, "" if request.model == MODEL_ID else MODEL_ID)
+        machine = find()
+        precision = choose(machine).precision
+        smaller = "" if request.model == MODEL_ID else MODEL_ID
+        values = fit(weights, precision, free, request.tokens, smaller, packs=machine.kind == "cpu")
         if self._shelf.has(request.model):
             values |= {"fits": True, "advice": ""}
         yield ev.Finished(reason="stop", values=values)
@@ -88,6 +93,12 @@ class Weights:
         return sum(
             count * (own if cast and kind in _FLOATS else _STORED.get(kind, 1)) for kind, count in self.counts.items()
         )
+
+    @property
+    def packed(self) -> int:
+        """Bytes of the packed weights beside these, at most; 0 for a model that is not packed."""
+        named = set(self.config.get("architectures") or ()) & set(FAMILY)
+        return self.parameters * 5 // 4 if named and not self.quantized and self.parameters >= SMALL else 0
 
     @property
     def context(self) -> int:
@@ -153,17 +164,22 @@ def look_up(name: str) -> Weights:
         return Weights(counts, json.loads(Path(path).read_text()))
 
 
-def fit(weights: Weights, precision: str, free: int, tokens: int = 4096, smaller: str = "") -> dict[str, Any]:
-    """{parameters, bytes, precision, context, context_bytes, free, fits, advice}; `advice` is '' when it fits.
+def fit(
+    weights: Weights, precision: str, free: int, tokens: int = 4096, smaller: str = "", packs: bool = False
+) -> dict[str, Any]:
+    """{parameters, bytes, packed_bytes, precision, context, context_bytes, free, fits, advice}.
+
+    `advice` is '' when it fits.
 
     `free` are the bytes it may take, `smaller` names a model to take instead.
     """
     context = min(tokens, weights.context or tokens)
     needed, cache = weights.bytes(precision), weights.cache(context, precision)
-    fits = needed + cache + SPARE <= free
+    packed = weights.packed if packs else 0
+    fits = needed + packed + cache + SPARE <= free
     advice = ""
     if not fits:
-        advice = f"It needs {_size(needed + cache + SPARE)} of memory and {_size(free)} are free. "
+        advice = f"It needs {_size(needed + packed + cache + SPARE)} of memory and {_size(free)} are free. "
         bits = _BYTES[precision] * 8
         if not weights.quantized and needed * 4 / bits + cache + SPARE <= free:
             advice += "A version of it quantized to 4 bits would fit"
@@ -173,6 +189,7 @@ def fit(weights: Weights, precision: str, free: int, tokens: int = 4096, smaller
     return {
         "parameters": weights.parameters,
         "bytes": needed,
+        "packed_bytes": packed,
         "precision": "as stored" if weights.quantized else precision,
         "context": context,
         "context_bytes": cache,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from backend.engines.fit import read
 from backend.engines.shelf import Say, Shelf, Stamp, _reading, _silent, _stamp, fetch
 from backend.engines.tasks import KINDS, TASKS, kind_in
 from backend.errors import BadInput, HubError, NotFound
@@ -105,7 +106,7 @@ class Toolbox:
         if self.has(name):
             return
         folder = self._fetch(name, say)
-        self._shelf.make_room(name, sum(path.stat().st_size for path in folder.glob("*.safetensors")))
+        self._shelf.make_room(name, read(folder).bytes("fp32" if find().kind == "cpu" else "fp16"))
         say(f"Loading {name}.")
         tool = _read(name, folder)
         with self._lock:

@@ -82,6 +82,14 @@ def test_what_does_not_fit_says_what_to_do():
     assert fit(big, "bf16", 20 * 10**9)["advice"] == ""
 
 
+def test_packed_weights_come_on_top():
+    llama = Weights({"BF16": 100_000_000}, {"architectures": ["LlamaForCausalLM"]})
+    assert fit(llama, "bf16", 10**10, packs=True)["packed_bytes"] == 125_000_000
+    assert fit(llama, "bf16", 10**10)["packed_bytes"] == 0
+    other = Weights({"BF16": 100_000_000}, {"architectures": ["GPT2LMHeadModel"]})
+    assert fit(other, "bf16", 10**10, packs=True)["packed_bytes"] == 0
+
+
 def test_quantized_weights_stay_as_they_are_stored():
     weights = Weights({"U8": 1000, "F32": 10}, {"quantization_config": {"quant_method": "bitsandbytes"}})
     told = fit(weights, "bf16", 10**10)

@@ -218,7 +218,7 @@ def test_tools_make_room_for_chat_models_the_longest_unused_first(engine, tasks,
     from backend.engines import shelf
 
     tools = tasks["fill-mask"][0]._tools
-    for kind in ("mask", "embed"):
+    for kind in ("mask", "token", "embed"):
         with tools.use(small(kind)):
             pass
     free = iter([0, 0, 10**12])
