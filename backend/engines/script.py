@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pprint import pformat
 
+from backend.engines.structured import LAYOUT
 from backend.engines.text import ChatParams, CompleteParams
 
 _TEMPLATE = """import torch
-{peft_import}from transformers import AutoModelForCausalLM, AutoTokenizer
+{fitting_import}{peft_import}from transformers import AutoModelForCausalLM, AutoTokenizer{processor}
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 tokenizer = AutoTokenizer.from_pretrained({model!r})
 model = AutoModelForCausalLM.from_pretrained({model!r}, dtype={dtype}).to(device)
 {adapter}
 {asked}
-
+{fitting}
 {seed}output = model.generate(
     **inputs,
 {settings}
@@ -28,6 +29,40 @@ inputs = tokenizer.apply_chat_template(
 ).to(device)"""
 _PAGE = """text = {text}
 inputs = tokenizer(text, return_tensors="pt").to(device)"""
+
+_FITTING = """
+words = from_tokenizer(tokenizer, eos_token={ends})
+matcher = LLMatcher(words, LLMatcher.grammar_from_json_schema({schema!r}, defaults={layout}))
+{begun}
+
+class Fitting(LogitsProcessor):
+    \"\"\"Rules out every token that breaks the schema.\"\"\"
+
+    read = inputs["input_ids"].shape[1]
+
+    def __call__(self, ids, scores):
+        for token in ids[0, self.read :].tolist():
+            matcher.consume_token(token)
+        self.read = ids.shape[1]
+        bits = torch.frombuffer(bytearray(matcher.compute_bitmask()), dtype=torch.uint8)
+        allowed = ((bits[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1).flatten()[: scores.shape[-1]]
+        return scores.masked_fill(~allowed.bool().to(scores.device), -torch.inf)
+
+"""
+
+
+def _fitting(params: ChatParams | CompleteParams) -> tuple[str, str]:
+    """For an answer bound to a schema: what to import, and the step that binds it."""
+    if not params.json_schema:
+        return "", ""
+    begun = params.messages[-1].content if isinstance(params, ChatParams) and params.continues else ""
+    step = _FITTING.format(
+        schema=params.json_schema,
+        layout=LAYOUT,
+        ends="model.generation_config.eos_token_id",
+        begun=f"matcher.try_consume_tokens(words.tokenize_str({begun!r}))\n" if begun else "",
+    )
+    return "from llguidance import LLMatcher\nfrom llguidance.hf import from_tokenizer\n", step
 
 
 def code(params: ChatParams | CompleteParams, model: str = "", adapter: str = "", dtype: str = "auto") -> str:
@@ -56,7 +91,11 @@ def code(params: ChatParams | CompleteParams, model: str = "", adapter: str = ""
         ending = "continue_final_message=True" if params.continues else "add_generation_prompt=True"
         asked = _CHAT.format(messages=pformat(params.turns, sort_dicts=False, width=100), ending=ending)
         begun = ""
+    fitting_import, fitting = _fitting(params)
     return _TEMPLATE.format(
+        fitting_import=fitting_import,
+        fitting=fitting,
+        processor=", LogitsProcessor, LogitsProcessorList" if fitting else "",
         model=model or params.model,
         dtype='"auto"' if dtype == "auto" else f"torch.{dtype}",
         peft_import="from peft import PeftModel\n" if adapter else "",
@@ -64,5 +103,6 @@ def code(params: ChatParams | CompleteParams, model: str = "", adapter: str = ""
         asked=asked,
         begun=begun,
         seed=f"torch.manual_seed({params.seed})\n" if params.temperature else "",
-        settings="\n".join(f"    {name}={value!r}," for name, value in settings),
+        settings="\n".join(f"    {name}={value!r}," for name, value in settings)
+        + ("\n    logits_processor=LogitsProcessorList([Fitting()])," if fitting else ""),
     )

@@ -13,7 +13,7 @@ from backend.engines.shelf import Words
 from backend.errors import BadInput
 
 # One space after a comma and a colon and none elsewhere, or a small model may write spaces for ever.
-_LAYOUT: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+LAYOUT: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _EXAMPLE = 'Write one such as {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}.'
 _known: WeakKeyDictionary[Words, Any] = WeakKeyDictionary()
 
@@ -49,7 +49,7 @@ def grammar(schema: str) -> str:
     if not isinstance(meant, dict):
         raise BadInput(f"json_schema is {schema.strip()[:60]}; a schema is an object.", _EXAMPLE)
     try:
-        made: str = LLMatcher.grammar_from_json_schema(schema, defaults=_LAYOUT)
+        made: str = LLMatcher.grammar_from_json_schema(schema, defaults=LAYOUT)
         wrong = LLMatcher.validate_grammar(made)
     except ValueError as error:
         wrong = str(error)

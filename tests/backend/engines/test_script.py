@@ -15,6 +15,10 @@ from backend.engines.text import ChatParams, CompleteParams, TextEngine
 from tests.backend.engines.talk import asks
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT's own
+FIELDS = '{"a": {"type": "integer"}, "b": {"enum": ["x", "yy"]}}'
+SCHEMA = f'{{"type": "object", "properties": {FIELDS}, "required": ["a", "b"]}}'
+    '{"type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["x", "yy"]}}, "required": ["a", "b"]}'
+)
 
 
 def test_the_script_says_what_the_chat_says(engine: TextEngine, tiny: Path, lora: Path, starter: Path) -> None:
@@ -23,6 +27,8 @@ def test_the_script_says_what_the_chat_says(engine: TextEngine, tiny: Path, lora
         asks(tiny, adapter=str(lora), temperature=0.05, top_p=0.9, top_k=50, seed=11, repetition_penalty=1.1),
         asks(tiny, messages=turns, system="Be kind. 🌱"),
         asks(starter, "Name three fruits.", max_new_tokens=12),
+        asks(tiny, json_schema=SCHEMA, max_new_tokens=80, temperature=1.0, seed=5),
+        asks(tiny, messages=[turns[0], {"role": "assistant", "content": '{"a": '}], json_schema=SCHEMA),
         CompleteParams(model=str(starter), prompt='He said: "once\nupon', temperature=0, max_new_tokens=8),
     ]
     scripts, texts = [], []
