@@ -17,8 +17,6 @@ from tests.backend.engines.talk import asks
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT's own
 FIELDS = '{"a": {"type": "integer"}, "b": {"enum": ["x", "yy"]}}'
 SCHEMA = f'{{"type": "object", "properties": {FIELDS}, "required": ["a", "b"]}}'
-    '{"type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["x", "yy"]}}, "required": ["a", "b"]}'
-)
 
 
 def test_the_script_says_what_the_chat_says(engine: TextEngine, tiny: Path, lora: Path, starter: Path) -> None:
