@@ -23,6 +23,7 @@ from typing import Any
 from backend.door import door
 from backend.errors import BadInput, NotFound
 from backend.jobs import Run
+from backend.recipes import METHODS
 from backend.store import Store, write
 
 RECIPE = "evaluate"
@@ -167,8 +168,10 @@ class Evaluations:
         Rows it did not learn from are the sample's own evaluation set, or what the run itself held out.
         """
         run = self._mine(run_id, owner)
-        if not (run.folder / "adapter" / "adapter_config.json").exists():
-            raise NotFound(f"Run {run.id} has no adapter yet.", "Wait for it, or stop the run with Save.")
+        if not _answers(run):
+            raise NotFound(
+                f"Run {run.id} has made no model that answers.", "Wait for it, stop it with Save, or choose another."
+            )
         models = [str(run.job.params["model"]), f"run/{run.id}"]
         sample = str(run.job.params.get("dataset", "")).startswith("sample/")
         held_out = {"dataset": "sample/evaluation"} if sample else {"held_out_of": f"run/{run.id}"}
@@ -179,7 +182,7 @@ class Evaluations:
     def newest_tuned(self, owner: str) -> str:
         """The owner's newest run with an adapter. Raises NotFound where there is none."""
         for run in self._store.runs(owner, 200):
-            if (run.folder / "adapter" / "adapter_config.json").exists():
+            if _answers(run):
                 return run.id
         raise NotFound("You have tuned no model yet.", "Tune one first; the sample run takes about a minute.")
 
@@ -209,6 +212,12 @@ class Evaluations:
             while len(self._read) > _HELD:
                 self._read.popitem(last=False)
         return told
+
+
+def _answers(run: Run) -> bool:
+    """Whether a run tuned a model that answers; a reward model judges."""
+    made = any((run.folder / name).exists() for name in ("adapter/adapter_config.json", "model/config.json"))
+    return made and run.job.recipe in METHODS and run.job.recipe != "reward"
 
 
 def markdown(told: Mapping[str, Any]) -> str:

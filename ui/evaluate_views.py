@@ -49,7 +49,7 @@ def summary(told: Told) -> str:
     by = {(one["figure"], one["model"]): one for one in told["figures"]}
     heads = "".join(f'<th scope="col">{_name(name)}</th>' for name in names)
     lines = "".join(
-        _line(one, [by[one["figure"], model] for model in range(len(names))], told["pairs"]) for one in figures
+        _line(one, names, [by[one["figure"], model] for model in range(len(names))], told["pairs"]) for one in figures
     )
     verdicts = '<th scope="col">Difference</th>' if len(names) == 2 else ""
     table = (
@@ -60,9 +60,12 @@ def summary(told: Told) -> str:
     return f'<div class="scrolls" tabindex="0">{table}</div>{note}{more}'
 
 
-def _line(figure: Told, models: Sequence[Told], pairs: Sequence[Told]) -> str:
+def _line(figure: Told, names: Sequence[str], models: Sequence[Told], pairs: Sequence[Told]) -> str:
     better = "" if figure["higher"] is None else "higher is better" if figure["higher"] else "lower is better"
-    cells = "".join(f"<td>{_figure(one, models)}</td>" for one in models)
+    cells = "".join(
+        f'<td data-of="{views.text(views.short(name))}">{_figure(one, models)}</td>'
+        for name, one in zip(names, models, strict=True)
+    )
     pair = next((one for one in pairs if one["figure"] == figure["figure"]), None)
     if len(models) == 2:
         cells += f"<td>{_verdict(pair) if pair else ''}</td>"
@@ -223,6 +226,17 @@ def words(answer: str, reference: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= LONG else text[:LONG] + "…"
+
+
+def measured(evaluations: Sequence[Told]) -> str:
+    """The newest evaluation on each dataset in which a run took part."""
+    newest = {one["dataset"]: one for one in reversed(evaluations)}
+    return "".join(f"<h4>{views.text(name)}</h4>{summary(_as_told(one))}" for name, one in newest.items())
+
+
+def _as_told(one: Told) -> dict[str, Any]:
+    """A line of the history as `summary` takes it."""
+    return {**one, "models": [{"name": name} for name in one["models"]]}
 
 
 def history(evaluations: Sequence[Told], shown: str) -> str:

@@ -18,5 +18,5 @@ class Page:
     dataset: gr.State  # the dataset that the Tune tab takes over, '' for no wish
     clone: gr.State  # id of the run whose settings the Tune tab takes over, '' for no wish
     message: gr.State  # what the Text tab takes over as the message to send, '' for no wish
-    evaluate: gr.State  # the dataset that the Evaluate tab takes over, '' for no wish
+    evaluate: gr.State  # what the Evaluate tab takes over, '' for no wish: a dataset, or run/ID of an evaluation
     has: frozenset[str] = frozenset()  # ids of the tabs there are

@@ -132,7 +132,7 @@ def test_other_metrics_take_the_answers_over(lab: Lab) -> None:
 
 def test_a_tuned_run_beside_its_base(lab: Lab) -> None:
     tuned = lab.store.add(Job("sft", {"model": MODEL_ID, "dataset": "sample/instructions"}, "fake", "ann"), {})
-    with pytest.raises(NotFound, match="no adapter yet"):
+    with pytest.raises(NotFound, match="made no model that answers"):
         lab.evaluations.compare(tuned.id, "ann")
     with pytest.raises(NotFound, match="tuned no model yet"):
         lab.evaluations.newest_tuned("ann")

@@ -321,12 +321,14 @@ def build(lab: Lab, page: Page) -> None:
     export.click(on_export, [shown, form_of], file, **PRIVATE).success(None, None, None, js=PRESS, **PRIVATE)
     models.focus(on_models, None, models, **PRIVATE)
     dataset.focus(on_datasets, None, dataset, **PRIVATE)
-    page.evaluate.change(_taken, page.evaluate, [dataset, page.evaluate], **PRIVATE)
+    page.evaluate.change(_taken, page.evaluate, [dataset, page.evaluate, shown, timer], **PRIVATE)
 
 
 def _taken(name: str) -> list[Any]:
-    """The dataset that another tab wishes for; the wish is done with."""
-    return [name, ""] if name else [gr.skip(), gr.skip()]
+    """The dataset that another tab wishes for, or the evaluation that it started; the wish is done with."""
+    if name.startswith("run/"):
+        return [gr.skip(), "", name.removeprefix("run/"), gr.Timer(active=True)]
+    return [name, "", gr.skip(), gr.skip()] if name else [gr.skip()] * 4
 
 
 def _picked(event: gr.EventData) -> list[Any]:

@@ -214,7 +214,7 @@ def test_what_a_run_made_can_be_taken_away(lab: Lab) -> None:
 
     one = start(lab, script)
     blocks = drawn(run.build, lab)
-    held, _ = handler(blocks, "on_open")(one.id, ME)
+    held, *_ = handler(blocks, "on_open")(one.id, ME)
     assert "adapter_config.json <span class=quiet>2 B</span>" in held
     with zipfile.ZipFile(handler(blocks, "on_zip")(one.id, ME)) as archive:
         assert {"adapter_config.json", "README.md", "train.py"} <= set(archive.namelist())
