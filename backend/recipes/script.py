@@ -8,12 +8,14 @@ from importlib import import_module
 from typing import Any
 
 from backend.errors import BadData, NotFound
-from backend.recipes import METHODS, adapters, data, rewards, script_data
+from backend.recipes import METHODS, adapters, data, ppo_script, rewards, script_data
 from backend.recipes.params import PROMPTS, TrainParams
+from backend.recipes.ppo import PpoParams
 from backend.starter import SAMPLES, locate
 
 TRAINERS = {"sft": "SFT", "dpo": "DPO", "reward": "Reward", "kto": "KTO", "grpo": "GRPO", "rloo": "RLOO"}
 TRAINERS |= {"orpo": "ORPO"}
+ALONE = ("ppo",)  # TRL has no trainer for it
 CONFIGS = {
     "lora": "LoraConfig",
     "qlora": "LoraConfig",
@@ -34,13 +36,25 @@ def code(
     `model` and `dataset` are where these are (a folder, a file), when that differs from the names in `params`;
     `precision` is what the run found for itself, as Started tells it. Raises NotFound for a recipe without a script.
     """
-    if recipe not in TRAINERS:
-        raise NotFound(f"There is no script for {recipe!r}.", f"Choose one of {', '.join(TRAINERS)}.", "recipe.unknown")
+    if recipe not in (*TRAINERS, *ALONE):
+        listed = ", ".join((*TRAINERS, *ALONE))
+        raise NotFound(f"There is no script for {recipe!r}.", f"Choose one of {listed}.", "recipe.unknown")
     place = dataset or (locate(params.dataset) if params.dataset in SAMPLES else params.dataset)
     shape = _shape(recipe, params, place)
     masks = recipe == "sft" and shape is not None and "messages" in shape.columns
     whole = params.adapter == "full"
     dtype = "float32" if whole and params.precision == "auto" else _DTYPES[precision or params.precision]
+    if isinstance(params, PpoParams):
+        sections = [
+            _imports(recipe, params, masks),
+            f"MODEL = {json.dumps(str(model or params.model), ensure_ascii=False)}",
+            script_data.code(place, params, shape),
+            _model(recipe, params, "float32" if whole else dtype),
+            "" if whole or params.start_from else f"model = get_peft_model(model, {_peft(params, recipe)})",
+            _reward(params),
+            ppo_script.loop(params),
+        ]
+        return _joined(sections)
     trainer = TRAINERS[recipe]
     parts = {
         "model": "model",
@@ -67,6 +81,10 @@ def code(
         "print(trainer.evaluate())" if params.eval_rows else "",
         'trainer.save_model("adapter")',
     ]
+    return _joined(sections)
+
+
+def _joined(sections: list[str]) -> str:
     text = "\n".join(section.rstrip("\n") + ("\n" if "\n" in section else "") for section in sections if section)
     return text.rstrip("\n") + "\n"
 
@@ -82,7 +100,6 @@ def _shape(recipe: str, params: TrainParams, place: str) -> data.Shape | None:
 
 
 def _imports(recipe: str, params: TrainParams, masks: bool) -> str:
-    trainer = TRAINERS[recipe]
     kind = "AutoModelForSequenceClassification" if recipe == "reward" else "AutoModelForCausalLM"
     from_peft = {CONFIGS[params.adapter]} if params.adapter != "full" and not params.start_from else set()
     if params.start_from:
@@ -93,14 +110,24 @@ def _imports(recipe: str, params: TrainParams, masks: bool) -> str:
         from_peft.add("AutoPeftModelForSequenceClassification")
     from_transformers = {kind, "AutoTokenizer"} | ({"BitsAndBytesConfig"} if params.adapter == "qlora" else set())
     from_transformers |= {"set_seed"} if recipe == "reward" else set()
-    from_trl = {f"{trainer}Config", f"{trainer}Trainer"} | ({"get_training_chat_template"} if masks else set())
+    from_trl = {"get_training_chat_template"} if masks else set()
+    if recipe in TRAINERS:
+        from_trl |= {f"{TRAINERS[recipe]}Config", f"{TRAINERS[recipe]}Trainer"}
+    else:
+        from_transformers |= {"get_scheduler", "set_seed"}
+        from_peft |= {"get_peft_model"} if from_peft and params.adapter != "full" and not params.start_from else set()
     lines = ["import torch", "from datasets import load_dataset"]
     lines += [f"from peft import {', '.join(sorted(from_peft))}"] if from_peft else []
     lines += ["from safetensors.torch import load_file"] if params.start_from and recipe == "reward" else []
     lines.append(f"from transformers import {', '.join(sorted(from_transformers))}")
-    lines.append(f"from {'trl.experimental.orpo' if recipe == 'orpo' else 'trl'} import {', '.join(sorted(from_trl))}")
+    if from_trl:
+        lines.append(
+            f"from {'trl.experimental.orpo' if recipe == 'orpo' else 'trl'} import {', '.join(sorted(from_trl))}"
+        )
     used = _reward(params)
-    lines = [f"import {name}" for name in ("json", "re") if f"{name}." in used] + lines
+    plain = [name for name in ("json", "re") if f"{name}." in used]
+    plain += ["contextlib", "copy", "math"] if recipe in ALONE else []
+    lines = [f"import {name}" for name in sorted(plain)] + lines
     return "\n".join(lines) + "\n"
 
 
