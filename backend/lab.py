@@ -169,8 +169,11 @@ class Lab:
     def fit(self, model: str, owner: str, tokens: int = 4096) -> dict[str, Any]:
         """Whether a model fits here with a conversation of `tokens`, told before it is loaded.
 
-        {parameters, bytes, packed_bytes, precision, context, context_bytes, free, fits, advice}, sizes in bytes.
+        {parameters, bytes, packed_bytes, precision, context, context_bytes, free, fits, advice}, sizes in bytes; empty
+        for a model at a provider.
         """
+        if NAME.fullmatch(model.strip()):
+            return {}
         answer: dict[str, Any] = {}
         for event in self.stream("fit", {"model": model, "tokens": tokens}, owner):
             if isinstance(event, ev.Finished):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -53,11 +55,30 @@ class Picker:
         def on_focus() -> Any:
             return gr.update(choices=models(lab))
 
+        @toasts
+        def on_fit(name: str, request: gr.Request) -> str:
+            return "" if name in ("", STARTER) else room(lab.fit(name, owner(request)))
+
+        fits = gr.HTML(elem_id=f"text-fit-{key}", elem_classes="quiet", padding=False)
+        model.input(on_fit, model, fits, **PRIVATE)
         model.key_up(on_typed, None, model, trigger_mode="always_last", **PRIVATE)
         model.focus(on_focus, None, model, **PRIVATE)
         model.input(on_model, [model, adapter], adapter, **PRIVATE)
         adapter.focus(on_adapters, model, adapter, **PRIVATE)
         return cls(model, adapter)
+
+
+def room(told: Mapping[str, Any]) -> str:
+    """What a model takes in memory, in a line; '' for one that takes none here."""
+    if not told:
+        return ""
+    if not told["fits"]:
+        return f"<b>It does not fit.</b> {escape(told['advice'])}"
+    weights, cache = told["bytes"] + told["packed_bytes"], told["context_bytes"]
+    return (
+        f"{told['parameters'] / 1e9:.2f} B parameters · {weights / 1e9:.1f} GB, and {cache / 1e9:.1f} GB for "
+        f"{told['context']:,} tokens · {told['free'] / 1e9:.1f} GB free: fits"
+    )
 
 
 def models(lab: Lab, query: str = "") -> list[tuple[str, str]]:
