@@ -36,7 +36,8 @@ SCRIPTS = ("page.js", "chat.js", "history.js", "presets.js")  # in this order
 HEAD = f"""
 <meta http-equiv="Content-Security-Policy" content="img-src 'self' data: blob:; media-src 'self' data: blob:">
 <script>{"".join(STYLE.with_name(name).read_text() for name in SCRIPTS)}</script>"""
-LIMITS = {"default_concurrency_limit": 16, "max_size": 256}  # events at work of one kind, and waiting in all
+LIMITS = {"default_concurrency_limit": 48, "max_size": 256}  # events at work of one kind, and waiting in all
+THREADS = 128  # each event at work holds one
 
 
 def build(lab: Lab) -> gr.Blocks:
@@ -101,6 +102,7 @@ def launch(lab: Lab) -> gr.Blocks:
     blocks = build(lab).queue(**LIMITS)
     names = Middleware(Names, alone=not lab.settings.public)
     blocks.launch(
+        max_threads=THREADS,
         server_name=lab.settings.host,
         server_port=lab.settings.port,
         share=lab.settings.share,

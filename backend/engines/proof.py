@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -15,14 +16,18 @@ _TEXT = (
 )
 _LENGTH = 64  # tokens of it
 _TIMES = 3
+_PACKED = 1.5  # bytes of a weight that packing may take, at most
+_BESIDE = 500_000_000  # bytes for what is made on the way
 
 
-def lean(model: Any, tokenizer: Any) -> tuple[Lean | None, str]:
-    """The packed model, or None and why not."""
+def lean(model: Any, tokenizer: Any, room: float = math.inf) -> tuple[Lean | None, str]:
+    """The packed model, or None and why not. `room` is how many bytes are free for it."""
     if reason := why_not(model):
         return None, reason
     if model.num_parameters() < SMALL:
         return None, "it is small"
+    if (need := model.num_parameters() * _PACKED + _BESIDE) > room:
+        return None, f"packing it takes {need / 1e9:.1f} GB of memory, and {room / 1e9:.1f} GB are free"
     packed = Lean(model)
     tokens = probe(tokenizer)
     distance = apart(packed, None, model, tokens)

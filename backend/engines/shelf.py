@@ -219,7 +219,7 @@ class Shelf:
         self.make_room(words.name, _bytes(words, dtype))
         say(f"Loading {words.name}.")
         voice = Voice(words, _read_model(words, dtype).to(device.device), device.threads)
-        packed, voice.why_plain = proof.lean(voice.model, words.tokenizer)
+        packed, voice.why_plain = proof.lean(voice.model, words.tokenizer, free_memory())
         if packed is not None:
             voice.batch = Batch(packed, Pace(voice.model, device.threads, packed=True))
         return Base(words, {"": voice})

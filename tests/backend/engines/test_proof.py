@@ -37,6 +37,10 @@ def test_what_says_something_else_stays_plain(tiny: Path, monkeypatch: pytest.Mo
     voice = engine.shelf._bases[str(tiny)].voices[""]
     assert (voice.path, voice.why_plain) == ("plain", "it is small")
     monkeypatch.setattr(proof, "SMALL", 0)
+    assert proof.lean(voice.model, voice.words.tokenizer, 1e8) == (
+        None,
+        "packing it takes 0.5 GB of memory, and 0.1 GB are free",
+    )
     monkeypatch.setattr(proof, "FAR", -1.0)
     packed, why = proof.lean(voice.model, voice.words.tokenizer)
     assert packed is None
