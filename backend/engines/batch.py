@@ -72,7 +72,7 @@ class Batch:
         waiting = [one for one in self._writers if one.waits and one is not member]
         members = sorted([member, *waiting[: ROWS - 1]], key=lambda one: id(one.adapter))
         with self._pace.step():
-            scores = self.lean.step([Row(one.newest, one.cache, one.adapter) for one in members])
+            scores = self.lean.step([Row(one.newest, one.cache, one.adapter, one.best) for one in members])
         for number, one in enumerate(members):
             one.scores = scores[number : number + 1]
             one.waits = False
@@ -91,8 +91,9 @@ class Member:
         tokens: list[int],
         longest: int,
         constraints: Sequence[Step] = (),
+        chances: bool = False,
     ) -> None:
-        """`key` tells prompts of this voice from those of others."""
+        """`key` tells prompts of this voice from those of others; with `chances` they will be asked for."""
         import torch
 
         self._batch = batch
@@ -103,6 +104,7 @@ class Member:
         self._ids[0, : len(tokens)] = torch.tensor(tokens)
         self._count = len(tokens)
         self._choose = chooser(settings, "cpu", constraints)
+        self.best = not (settings.temperature or constraints or chances) and settings.repetition_penalty == 1
         self.cache = batch.lean.cache(len(tokens) + min(longest, _AHEAD))
         self.scores: Any = None  # [1, vocabulary], after the last token read
         self.waits = False  # for the step that reads `newest`

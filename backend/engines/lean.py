@@ -79,6 +79,7 @@ class Row(NamedTuple):
     token: int
     cache: Cache
     adapter: Adapter | None
+    best: bool = False  # whether only the best score counts
 
 
 def why_not(model: Any) -> str:
@@ -195,7 +196,7 @@ class Lean:
         hidden = self._pass(tokens, turns, attend, _grouped(rows))
         for row in rows:
             row.cache.length += 1
-        return self._head(self._normed(hidden, self._norm, torch.float32))
+        return self._head(self._normed(hidden, self._norm, torch.float32), all(row.best for row in rows))
 
     def _pass(self, tokens: Any, turns: Any, attend: Attend, groups: list[tuple[slice, Adapter | None]]) -> Any:
         """Through all blocks: [n] tokens → [n, width + 1], float32."""

@@ -87,6 +87,14 @@ def _planes(weights: Any) -> tuple[Plane, ...]:
     return _plane(upper, 16 * slope, torch.zeros_like(zero)), _plane(steps - 16 * upper, slope, zero)
 
 
+def _rough(weights: Any) -> Plane:
+    """Of `weights` [rows, groups, 32] in float32, in 16 steps."""
+    low, high = weights.aminmax(dim=-1, keepdim=True)
+    step = (high - low).div_(15)
+    step[step == 0] = _TINY
+    return _plane(((weights - low) / step).round_().clamp_(0, 15), step, low + 8 * step)
+
+
 def _plane(steps: Any, scale: Any, zero: Any) -> Plane:
     """The weights are (steps - 8) · scale + zero."""
     import torch
@@ -98,31 +106,43 @@ def _plane(steps: Any, scale: Any, zero: Any) -> Plane:
 class Head:
     """From the last hidden state to the score of every token: [n, width] → [n, vocabulary], float32.
 
-    The matrix is kept in 8 bits a weight beside the original, from which the scores of all likely tokens are then made
-    anew, in float32. So what is left of the rounding touches only tokens that are hardly ever drawn.
+    The matrix is kept in 8 bits a weight, and once more in 4, beside the original, from which the scores of all likely
+    tokens are then made anew, in float32. So what is left of the rounding touches only tokens that are hardly ever
+    drawn; and where only the best token counts, 4 bits find it.
     """
 
     def __init__(self, weight: Any) -> None:
         """`weight` is [vocabulary, width]."""
         import torch
+        from torch.nn.functional import pad
 
         self.weight = weight
         self._scales = (weight.abs().amax(dim=1).float() / 127).bfloat16()
         self._scales[self._scales == 0] = 1
         self._whole = torch.empty(weight.shape, dtype=torch.int8)
+        rough = []
         for start in range(0, len(weight), _SLICE):
-            part = slice(start, start + _SLICE)
-            self._whole[part] = (weight[part].float() / self._scales[part, None].float()).round_().clamp_(-127, 127)
+            part = weight[start : start + _SLICE].float()
+            scales = self._scales[start : start + _SLICE, None].float()
+            self._whole[start : start + _SLICE] = (part / scales).round_().clamp_(-127, 127)
+            rough.append(_rough(pad(part, (0, 0, 0, -len(part) % _ROWS)).unflatten(1, (-1, GROUP))))
+        self._rough = Plane(torch.cat([one.bits for one in rough]), torch.cat([one.scales for one in rough], dim=1))
 
-    def __call__(self, hidden: Any) -> Any:
+    def __call__(self, hidden: Any, best: bool = False) -> Any:
+        """With `best` only the best token's score is sure to be right."""
         import torch
 
-        scores = torch.ops.aten._weight_int8pack_mm.default(hidden.bfloat16(), self._whole, self._scales).float()
-        reach, best = _REACH, scores.amax(dim=1, keepdim=True)
-        likely = (scores > best - reach).nonzero()
+        x = hidden.bfloat16()
+        if best:
+            multiply = torch.ops.aten._weight_int4pack_mm_for_cpu.default
+            scores = multiply(x, self._rough.bits, GROUP, self._rough.scales)[:, : len(self.weight)].float()
+        else:
+            scores = torch.ops.aten._weight_int8pack_mm.default(x, self._whole, self._scales).float()
+        reach, highest = _REACH, scores.amax(dim=1, keepdim=True)
+        likely = (scores > highest - reach).nonzero()
         while len(likely) > _MANY * len(hidden):
             reach /= 2
-            likely = (scores > best - reach).nonzero()
+            likely = (scores > highest - reach).nonzero()
         rows, tokens = likely.unbind(1)
         exact = torch.linalg.vecdot(self.weight[tokens].float(), hidden[rows])
         return scores.index_put_((rows, tokens), exact)

@@ -250,7 +250,9 @@ class TextEngine:
         if voice.batch is None or request.exact:
             decoding, prefixes = Decoding(voice, request, tokens, most, fitting), self._prefixes["plain"]
         else:
-            decoding = Member(voice.batch, voice.key, voice.low, request, tokens, most, fitting)
+            decoding = Member(
+                voice.batch, voice.key, voice.low, request, tokens, most, fitting, bool(request.alternatives)
+            )
             prefixes = self._prefixes["packed"]
         speller = Speller(voice.words.tokenizer)
         count, first, told = 0, 0.0, 0.0

@@ -63,4 +63,7 @@ def test_the_head_makes_likely_scores_anew() -> None:
     assert 3 < int(likely.sum()) < 1000
     torch.testing.assert_close(scores[likely], expected[likely])
     assert float((scores - expected).std() / expected.std()) < 0.02
+    best = Head(weight)(hidden, best=True)
+    torch.testing.assert_close(best.amax(dim=1), expected.amax(dim=1))
+    assert best.argmax(dim=1).tolist() == expected.argmax(dim=1).tolist()
     torch.testing.assert_close(Head(weight)(torch.zeros(1, 64)), torch.zeros(1, 5000))  # all are best
