@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from backend.recipes.loading import hub_errors
 from backend.starter import MODEL_ID, locate
 
 SPARE = 300_000_000  # bytes that loading and a first answer need beside weights and cache
+_KEPT = 64  # models whose sizes are kept
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 _STORED = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
            "I8": 1, "U8": 1, "BOOL": 1}  # fmt: skip
@@ -47,7 +48,7 @@ class FitEngine:
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self._read: dict[str, Weights] = {}
+        self._read: OrderedDict[str, Weights] = OrderedDict()
 
     def ready(self, request: FitParams) -> bool:
         """Never at once: files are read, or the Hub is asked, where nobody waits."""
@@ -57,10 +58,12 @@ class FitEngine:
         """Raises NotFound, Gated, HubError, BadInput."""
         folder = Path(locate(request.model, say=say))
         self._read[request.model] = read(folder) if folder.is_dir() else look_up(request.model)
+        while len(self._read) > _KEPT:
+            self._read.popitem(last=False)
 
     def stream(self, request: FitParams) -> Answer:
         """What can be let go for the model counts as free, and one that is loaded fits."""
-        weights = self._read.pop(request.model)
+        weights = self._read[request.model]
         free = free_memory() + self._shelf.idle_bytes()
         machine = find()
         precision = choose(machine).precision

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,6 @@ def test_the_engine_tells_it_without_loading(worker: EngineProcess, tmp_path: Pa
     assert done.values["free"] > 10**8
     assert done.values["parameters"] == read(fresh).parameters
     assert isinstance(told(model=str(tmp_path / "gone")), ev.Failed)
+    both = [worker.stream("fit", {"model": str(fresh)}) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:  # a page may ask twice at once
+        assert [type(list(one)[-1]) for one in pool.map(list, both)] == [ev.Finished] * 2
