@@ -21,6 +21,7 @@ from ui.views import (
     plain,
     progress_words,
     short,
+    size,
     text,
     what,
     when,
@@ -187,15 +188,6 @@ def holds(files: Sequence[Mapping[str, Any]]) -> str:
     names = ", ".join(f"{text(one['name'])} <span class=quiet>{size(one['bytes'])}</span>" for one in files[:12])
     more = f" and {len(files) - 12} more" if len(files) > 12 else ""
     return f'<p class="quiet">The zip, and what is pushed, hold {names}{more}.</p>'
-
-
-def size(many: float) -> str:
-    """`512 B`, `3.4 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if many < 1000 or unit == "GB":
-            return f"{many:.3g} {unit}"
-        many /= 1000
-    raise AssertionError
 
 
 def sweep(runs: Sequence[Mapping[str, Any]], curves: Mapping[str, Mapping[str, charts.Curve]]) -> str:

@@ -22,7 +22,16 @@ ROWS = ("max_rows", "pick_rows", "eval_rows", "dataset_split", "seed")
 BASIC = ("num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size", "max_length")
 LORA = ("lora_r", "lora_alpha")
 VARIANTS = ("lora_dropout", "init_lora_weights", "use_rslora", "use_dora")
-PLACED = ("model", "dataset", "adapter", "columns", "bad_rows", "start_from", "reward")  # these have their own places
+PLACED = (
+    "model",
+    "dataset",
+    "adapter",
+    "columns",
+    "bad_rows",
+    "start_from",
+    "reward",
+    "dry_run",
+)  # these have their own places
 STOP_OR_DROP = [("Stop: nothing starts until they are mended", "stop"), ("Leave them out", "drop")]
 CHOOSE = """element.addEventListener("change", event => { props.value = event.target.value; trigger("choose"); });
 watch("value", () => element.querySelectorAll("input").forEach(one => { one.checked = one.value === props.value; }));"""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from backend.recipes import METHODS, why_not
 from backend.recipes.params import Adapter
-from ui.views import ADAPTERS, duration, plain, plural, text
+from ui.views import ADAPTERS, duration, plain, plural, size, text
 
 # -- step 1: the data -------------------------------------------------------------------------------------------
 
@@ -180,32 +179,30 @@ def summary(recipe: str, params: Mapping[str, Any], place: str, look: Mapping[st
     )
 
 
-def cost(count: int, seconds: float | None, waiting: int) -> str:
+def cost(seen: Mapping[str, Any], waiting: int) -> str:
+    """What the preflight found: whether it fits, how long it takes, and what would help."""
+    level, memory, disk = seen["verdict"]["level"], seen["memory"], seen["disk"]
+    count, seconds = seen["time"]["steps"], seen["time"]["seconds"]
     time = "How long it takes is known after the first steps; the run shows it."
-    if count and seconds:
-        time = f"About {duration(count * seconds)} for {plural(count, 'step')}, going by your last run like this."
-    queue = f"{plural(waiting, 'run')} before yours." if waiting else "Nothing waits: it starts at once."
-    free = "No extra cost: it runs where this page is served."
-    return f'<ul class="cost"><li>{free}</li><li>{queue}</li><li>{time}</li></ul>'
-
-
-def steps(params: Mapping[str, Any], total: int | None) -> int:
-    """About how many optimiser steps a training run over `total` rows takes; 0 when it can't be told."""
-    if params["max_steps"]:
-        return int(params["max_steps"])
-    if total is None:
-        return 0
-    rows = min(total, params["max_rows"] or total)
-    rows -= min(params["eval_rows"], rows // 2)  # held out
-    batch = params["per_device_train_batch_size"] * params["gradient_accumulation_steps"]
-    return math.ceil(math.ceil(rows / batch) * params["num_train_epochs"])
-
-
-def pace(runs: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> float | None:
-    """Seconds a step took in the newest of `runs` with the same model, batch and length; None when there is none."""
-    same = ("model", "per_device_train_batch_size", "gradient_accumulation_steps", "max_length", "adapter")
-    for status in runs:
-        alike = all(str(status["params"].get(name)) == str(params.get(name)) for name in same)
-        if alike and status["state"] == "finished" and status["step"] > 1 and status["started"]:
-            return float((status["ended"] - status["started"]) / status["step"])
-    return None
+    if seconds:
+        time = f"About {duration(seconds)} for {plural(count, 'step')}, going by an earlier run like this."
+    how = "as a run like it took" if memory["measured"] else "by formula"
+    lines = [
+        "No extra cost: it runs where this page is served.",
+        f"{plural(waiting, 'run')} before yours." if waiting else "Nothing waits: it starts at once.",
+        time,
+    ]
+    if memory["needed"]:
+        lines.append(f"Memory: about {size(memory['needed'])}, {how}; {size(memory['free'])} are free.")
+        lines.append(f"Disk: about {size(disk['needed'])}; {size(disk['free'])} are free.")
+    fixes = "".join(
+        f'<button type="button" class="fix" data-set="{text(json.dumps(one["set"]))}">{text(one["title"])}'
+        f"{' · ' + size(one['needed']) if one.get('needed') else ''}</button>"
+        for one in seen["fixes"]
+    )
+    helps = f'<div class="fixes"><span class=quiet>One of these would help:</span> {fixes}</div>' if fixes else ""
+    kind = {"no": "panel-error", "tight": "panel-warning"}.get(level, "")
+    return (
+        f'<div class="panel {kind}" id="tune-verdict"><b>{text(seen["verdict"]["text"])}</b>{helps}</div>'
+        f'<ul class="cost">{"".join(f"<li>{text(line)}</li>" for line in lines)}</ul>'
+    )

@@ -84,6 +84,15 @@ def plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
+def size(many: float) -> str:
+    """`512 B`, `3.4 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if many < 1000 or unit == "GB":
+            return f"{many:.3g} {unit}"
+        many /= 1000
+    raise AssertionError
+
+
 def duration(seconds: float | None) -> str:
     """`45 s`, `3 min 05 s`, `2 h 10 min`, `3 d 4 h`."""
     if seconds is None or not math.isfinite(seconds) or seconds < 0:

@@ -17,7 +17,7 @@ from backend.recipes import METHODS
 from backend.recipes.params import check
 from ui import tune_views
 from ui.page import Page
-from ui.toasts import toasts
+from ui.toasts import as_json, toasts
 from ui.tune_form import FIRST, TuneForm, picker
 from ui.visitor import owner
 
@@ -29,6 +29,12 @@ _SWEPT = [
                                 "num_train_epochs", "num_virtual_tokens", "lr_scheduler_type", "warmup_steps", "seed")),
 ]  # fmt: skip
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+FIX = """element.addEventListener("click", event => {
+  const button = event.target.closest("button[data-set]");
+  if (button) trigger("fix", {set: button.dataset.set});
+});"""
 
 
 def build(lab: Lab, page: Page) -> None:
@@ -58,7 +64,10 @@ def build(lab: Lab, page: Page) -> None:
         with gr.Step("Where", id=WHERE, elem_id="tune-where") as where_step:
             places = [(words, name) for name, words, _ in lab.places()]
             target = gr.Radio(places, value=places[0][1], label="Where it runs", elem_id="tune-target")
-            cost = gr.HTML(elem_id="tune-cost", padding=False)
+            cost = gr.HTML(elem_id="tune-cost", js_on_load=FIX, padding=False)
+            dry_run = gr.Button(
+                "Measure it: a dry run of three steps", size="sm", scale=0, min_width=240, elem_id="tune-dry-run"
+            )
             back_to_method, to_run, _ = _ways("Back", "Next: Run")
         with gr.Step("Run", id=RUN, elem_id="tune-run") as run_step:
             summary = gr.HTML(elem_id="tune-summary", padding=False)
@@ -146,16 +155,30 @@ def build(lab: Lab, page: Page) -> None:
         return [*form.show_groups(cell), gr.skip(), *looking(name, cell, drop, form.mapping(chosen), who)]
 
     def plan(who: str, values: tuple[Any, ...]) -> list[str]:
-        """What would run, in words, and what it costs. Raises what is wrong with it."""
+        """What would run, in words, and what it takes. Raises what is wrong with it."""
         recipe, typed, place = form.read(values)
         params = check(METHODS[recipe].params, typed).model_dump()
-        look = lab.look(params["dataset"], who, recipe, 1, columns=params["columns"], drop=params["bad_rows"] == "drop")
-        count = tune_views.steps(
-            params, look["total"] and look["total"] - look["report"]["rows"] + look["report"]["good"]
-        )
-        took = tune_views.pace(lab.runs(who, 20), params)
+        seen = lab.preflight(recipe, typed, who, place)
+        drop = params["bad_rows"] == "drop"
+        look = lab.look(params["dataset"], who, recipe, 1, columns=params["columns"], drop=drop)
         words, waiting = next((words, many) for name, words, many in lab.places() if name == place)
-        return [tune_views.summary(recipe, params, words, look, count), tune_views.cost(count, took, waiting)]
+        return [
+            tune_views.summary(recipe, params, words, look, seen["time"]["steps"]),
+            tune_views.cost(seen, waiting),
+        ]
+
+    @toasts
+    def on_fix(request: gr.Request, event: gr.EventData, *values: Any) -> list[Any]:
+        """The form with the settings of a fix."""
+        recipe, typed, place = form.read(values)
+        params = check(METHODS[recipe].params, typed | as_json(str(event.set)[:2000], "fix")).model_dump()
+        filled = form.fill({"recipe": recipe, "params": params, "target": place})
+        return [*filled, *form.show_groups(f"{recipe}/{params['adapter']}")]
+
+    @toasts
+    def on_dry_run(request: gr.Request, *values: Any) -> list[Any]:
+        recipe, typed, place = form.read(values)
+        return [lab.dry_run(recipe, typed, owner(request), place).id, gr.Tabs(selected="run")]
 
     def go(step: int) -> Callable[..., Any]:
         @toasts
@@ -226,6 +249,9 @@ def build(lab: Lab, page: Page) -> None:
         title.select(on_plan, form.inputs, [summary, cost], **PRIVATE).failure(
             lambda: ["", ""], None, [summary, cost], **PRIVATE
         )
+    fixed = cost.fix(on_fix, form.inputs, [*form.inputs, *groups], **PRIVATE)
+    fixed.success(on_plan, form.inputs, [summary, cost], **PRIVATE)
+    dry_run.click(on_dry_run, form.inputs, [page.run, page.tabs], trigger_mode="once", **PRIVATE)
     show_code.click(on_code, form.inputs, code, **PRIVATE)
     pressed = launch.click(
         on_launch, [parent, *form.inputs], [launch, page.run, page.tabs, parent], trigger_mode="once", **PRIVATE

@@ -46,12 +46,31 @@ def test_as_it_opens_it_can_be_run(lab: Lab) -> None:
     assert lab.status(run_id, owner(ME))["params"]["dataset"] == "sample/instructions"
 
 
-def test_the_time_is_told_from_a_run_like_it(lab: Lab) -> None:
+def test_what_it_takes_is_told_and_a_press_mends_what_does_not_fit(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = drawn(tune.build, lab)
-    values = form(blocks, max_steps="3")
-    assert "after the first steps" in handler(blocks, "on_plan")(ME, *values)[1]
-    list(handler(blocks, "on_launch")("", ME, *values))
-    assert "for 3 steps, going by your last run like this" in handler(blocks, "on_plan")(ME, *values)[1]
+    seen = {
+        "memory": {"needed": 9_000_000_000, "free": 4_000_000_000, "measured": False, "parts": {}},
+        "time": {"steps": 3, "seconds_per_step": 2.0, "seconds": 6.0},
+        "disk": {"needed": 50_000_000, "free": 10**12},
+        "verdict": {"level": "no", "text": "It does not fit <here>."},
+        "fixes": [{"title": "Batch of 2", "set": {"per_device_train_batch_size": 2}, "needed": 3_000_000_000}],
+    }  # fmt: skip
+    monkeypatch.setattr(lab, "preflight", lambda *asked: seen)
+    cost = handler(blocks, "on_plan")(ME, *form(blocks, max_steps="3"))[1]
+    assert "It does not fit &lt;here&gt;." in cost
+    assert "Memory: about 9 GB, by formula; 4 GB are free." in cost
+    assert "About 6 s for 3 steps" in cost
+    assert "{&quot;per_device_train_batch_size&quot;: 2}" in cost
+    event = gr.EventData(None, {"set": '{"per_device_train_batch_size": 2}'})
+    filled = shown(blocks, "on_fix", handler(blocks, "on_fix")(ME, event, *form(blocks, max_steps="3")))
+    assert (filled["tune-per-device-train-batch-size"], filled["tune-max-steps"]) == ("2", "3")
+
+
+def test_a_dry_run_is_a_run(lab: Lab) -> None:
+    blocks = drawn(tune.build, lab)
+    run_id, tabs = handler(blocks, "on_dry_run")(ME, *form(blocks))
+    assert tabs.selected == "run"
+    assert lab.status(run_id, owner(ME))["params"]["dry_run"] is True
 
 
 @pytest.mark.parametrize("name", ["on_go", "on_plan", "on_launch", "on_code", "on_lens"])
@@ -172,7 +191,9 @@ def test_columns_that_look_right_are_taken_and_can_be_changed(lab: Lab, tmp_path
     chosen = [{"prompt": "question", "completion": "other"}.get(role, "") for role in ROLES]
     page = shown(blocks, "on_columns", handler(blocks, "on_columns")(ME, name, "sft/lora", "stop", *chosen))
     assert "Row 2 of mine.csv: completion is empty." in page["tune-facts"]
-    values = form(blocks, dataset=name, role_prompt="question", role_completion="answer")
+    values = form(
+        blocks, dataset=name, role_prompt="question", role_completion="answer", per_device_train_batch_size="1"
+    )
     *_, (_, run_id, _, _) = handler(blocks, "on_launch")("", ME, *values)
     assert lab.status(run_id, owner(ME))["params"]["columns"] == {"prompt": "question", "completion": "answer"}
 
@@ -191,7 +212,7 @@ def test_wrong_rows_are_listed_and_can_be_left_out(lab: Lab, tmp_path: Path) -> 
     assert "panel-error" not in page["tune-facts"]
     with pytest.raises(gr.Error, match="set bad_rows to drop"):
         list(handler(blocks, "on_launch")("", ME, *form(blocks, dataset=name)))
-    values = form(blocks, dataset=name, bad_rows="drop", eval_rows="1")
+    values = form(blocks, dataset=name, bad_rows="drop", eval_rows="1", per_device_train_batch_size="1")
     assert "6 rows, 2 of them left out" in handler(blocks, "on_plan")(ME, *values)[0]
     *_, (_, run_id, _, _) = handler(blocks, "on_launch")("", ME, *values)
     assert lab.status(run_id, owner(ME))["params"]["bad_rows"] == "drop"
