@@ -33,7 +33,7 @@ _KEPT: dict[tuple[str, int], tuple[float, float, float]] = {
     ("full", 4): (32.0, 16.0, 8.1),
 }
 _LOGIT = {2: 20.0, 4: 28.0}  # bytes for each number of the vocabulary and token whose next one is learned
-_MORE = {"dpo": 1.5, "grpo": 1.4, "rloo": 1.4}  # they keep a reference's or the old probabilities, too
+_MORE = {"dpo": 1.4, "kto": 1.4, "grpo": 1.4, "rloo": 1.4}  # they keep a reference's or the old probabilities, too
 _UNPACKED = 350_000_000  # bytes of 4-bit weights that are unpacked at a time
 _ROWS = {"dpo": 2, "reward": 2, "orpo": 2}  # texts that a row is in a batch
 

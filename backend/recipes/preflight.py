@@ -87,8 +87,6 @@ def lengths(recipe: str, params: TrainParams, folder: Path | None) -> tuple[int,
     if recipe in ("grpo", "rloo", "ppo"):
         learned = getattr(params, "max_completion_length", 0)
         return longest + learned, learned
-    if recipe in ("dpo", "kto"):
-        learned = longest  # TRL projects the whole row
     return min(longest, params.max_length), min(learned, params.max_length)
 
 

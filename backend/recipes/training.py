@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend import events as ev
 from backend.errors import BadInput
-from backend.recipes import adapters, batches, checkpoints, data, device, limits, loading, samples
+from backend.recipes import adapters, batches, checkpoints, data, device, head, limits, loading, samples
 from backend.recipes.callbacks import FOLDER, Reporter, peak_memory, reporter
 from backend.recipes.data import Loaded, Shape, short_name, split
 from backend.recipes.params import TrainParams
@@ -111,6 +111,10 @@ def run(
             f"max_length is {params.max_length}; every row is longer, so nothing is left to learn.",
             "Use a larger max_length.",
         )
+    if start.device.device != "cuda":
+        for one in (trainer.model, getattr(trainer, "ref_model", None)):
+            if one is not None:
+                head.compact(one, getattr(params, "temperature", 1.0))
     trainer.by_length = params.train_sampling_strategy == "group_by_length"
     for weight in trainer.model.parameters():
         if weight.requires_grad:
