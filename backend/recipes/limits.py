@@ -10,7 +10,9 @@ from backend.errors import BadInput
 from backend.recipes import adapters, data, loading
 from backend.recipes.params import LORAS, PROMPTS, TrainParams
 from backend.recipes.weights import Weights, read
-from backend.starter import locate
+from backend.starter import MODEL_ID, locate, ready
+
+_SMALL = 8  # a batch that needs no reason, however few the rows
 
 
 def check(
@@ -57,7 +59,9 @@ def answers(params: TrainParams, num_generations: int) -> None:
 
 
 def local(name: str) -> Path | None:
-    """The model's folder where it is on this disk."""
+    """The model's folder where it is on this disk; nothing is fetched."""
+    if name == MODEL_ID and not ready():
+        return None
     folder = Path(locate(name)).expanduser()
     return folder if (folder / "config.json").is_file() else None
 
@@ -86,12 +90,12 @@ def rows(params: TrainParams, wants: Sequence[data.Kind], folder: Path | None) -
     form = data.check(params, wants)
     if form and form.chat and folder and loading.has_chat_template(str(folder)) is False:
         raise no_template(params.model)
-    if data.is_local(params.dataset) and not hasattr(params, "num_generations"):
+    batch = params.per_device_train_batch_size
+    if data.is_local(params.dataset) and not hasattr(params, "num_generations") and batch > _SMALL:
         total = data.look(params.dataset, wants, 1, params.columns, params.bad_rows == "drop")["total"]
-        if total and total < params.per_device_train_batch_size:
+        if total and total < batch:
             raise BadInput(
-                f"per_device_train_batch_size is {params.per_device_train_batch_size}, and there are {total} rows.",
-                f"Use at most {total}.",
+                f"per_device_train_batch_size is {batch}, and there are {total} rows.", f"Use at most {total}."
             )
 
 

@@ -12,6 +12,7 @@ from backend.lab import Lab
 from backend.settings import Settings
 from backend.store import Store
 from backend.targets.fake import Fake, tiny_run
+from tests.tiny import tiny_model
 
 
 @pytest.fixture
@@ -253,6 +254,34 @@ def test_offers_are_listed_when_a_name_is_looked_for(lab, monkeypatch):
     assert (last.name, last.source) == ("org/big:fast", "provider")
     assert "$0.20 in" in last.note
     assert "provider" not in {entry.source for entry in [*lab.models(), *lab.models("big", "summarization")]}
+
+
+def test_preflight_tells_what_a_run_would_take(lab, fake, tmp_path):
+    asked = {"model": str(tiny_model(tmp_path / "model")), "max_steps": 40}
+    told = lab.preflight("dpo", asked, "ann", "fake")
+    assert told["verdict"]["level"] == "ok"
+    assert told["time"] == {"steps": 40, "seconds_per_step": None, "seconds": None}
+    with pytest.raises(BadInput, match="is 6, and num_generations is 4"):
+        lab.preflight("grpo", asked | {"per_device_train_batch_size": 6}, "ann", "fake")
+
+
+def test_a_dry_run_tells_what_the_formula_does_not(lab, fake, tmp_path):
+    asked = {"model": str(tiny_model(tmp_path / "model")), "max_steps": 40}
+    values = {"memory_gb": 1.5, "seconds_per_step": 0.5, "steps": 3}
+    fake.script = lambda run: [ev.Started(), ev.Finished(reason="dry run", values=values)]
+    run = lab.dry_run("dpo", asked, "ann", "fake")
+    assert lab.run(run.id, "ann").job.params["dry_run"] is True
+    told = lab.preflight("dpo", asked, "ann", "fake")
+    assert (told["memory"]["needed"], told["memory"]["measured"]) == (1_500_000_000, True)
+    assert told["time"] == {"steps": 40, "seconds_per_step": 0.5, "seconds": 20.0}
+    other = lab.preflight("dpo", asked | {"max_length": 64}, "ann", "fake")
+    assert not other["memory"]["measured"], "it was measured with other settings"
+
+
+def test_a_cell_that_is_off_says_why(lab, monkeypatch):
+    monkeypatch.setattr("backend.lab.why_not", lambda method, adapter: "it is dark")
+    with pytest.raises(BadInput, match="dpo can't train ia3 here: it is dark"):
+        lab.launch("dpo", {"adapter": "ia3"}, "ann", "fake")
 
 
 def test_a_reward_is_a_name_or_a_run_of_ones_own(lab):
