@@ -113,6 +113,13 @@ def check_start(params: TrainParams, task: str = WRITES) -> None:
     if not params.start_from:
         return
     entries = _entries(params.start_from)
+    base = entries.get("base_model_name_or_path")
+    if base and base != params.model:
+        raise BadInput(
+            f"start_from was made for {Path(base).name}, and model is {Path(params.model).name}.",
+            "Choose the model that it was made for.",
+            "start_from.model",
+        )
     kinds = _KINDS.get(str(entries.get("peft_type")), ())
     whole = params.adapter == "full" and not set(kinds) & set(PROMPTS)  # merged into the weights
     if not whole and params.adapter not in kinds:

@@ -77,6 +77,7 @@ def test_a_lora_can_be_gone_on_with(tmp_path: Path, adapter: Any) -> None:
             "adapter is full, and the run to start from made prefix_tuning.",
         ),
         ({"init_lora_weights": "pissa"}, {}, "init_lora_weights is pissa, and start_from names weights to begin with."),
+        ({}, {"base_model_name_or_path": "a/b"}, "start_from was made for b, and model is SmolLM2-135M-Instruct."),
         ({}, {"task_type": "SEQ_CLS"}, "start_from names a reward model, which scores and can't write."),
     ],
 )
