@@ -69,12 +69,13 @@ def card(status: Mapping[str, Any], story: Story, lineage: Sequence[Mapping[str,
     parts = [
         f"---\n{data.to_yaml()}\n---",
         f"# {base.rpartition('/')[2]}, {method.lower()}",
-        f"{what} on `{base}`, trained by {method.lower()} on `{dataset}` with Atelier (run {status['id']}).",
-        "## Use\n\n" + _use(base, adapter, str(status["recipe"])),
+        f"{what} on `{base}`{_form(kinds, adapter)}, trained by {method.lower()} on `{dataset}` with Atelier "
+        f"(run {status['id']}).",
+        "## Use\n\n" + _use(base, kinds, str(status["recipe"])),
         "## Data\n\n" + _data(dataset, story),
         "## How it went\n\n" + _curves(story),
     ]
-    closing = {name: value for name, value in status["metrics"].items() if name.startswith(_CLOSING)}
+    closing = {k: value for k, value in status["metrics"].items() if k.startswith(_CLOSING) and k not in _QUIET}
     if closing:
         parts.append(
             "## Evaluation\n\n" + _table(("figure", "value"), [(name, _number(v)) for name, v in closing.items()])
@@ -101,10 +102,19 @@ def spark(values: Sequence[float]) -> str:
     return "".join(_BARS[round((point - low) / (high - low) * 7) if high > low else 3] for point in points)
 
 
-def _use(base: str, adapter: str, recipe: str) -> str:
+def _form(kinds: set[str], adapter: str) -> str:
+    """What became of an adapter since."""
+    if "gguf" in kinds:
+        return ", merged and written as GGUF" if adapter != "full" else ", written as GGUF"
+    return ", merged into its weights" if "model" in kinds and adapter != "full" else ""
+
+
+def _use(base: str, kinds: set[str], recipe: str) -> str:
     kind = "AutoModelForSequenceClassification" if recipe == "reward" else "AutoModelForCausalLM"
     head = ", num_labels=1" if recipe == "reward" else ""
-    if adapter == "full":
+    if "gguf" in kinds:
+        return "Open the `.gguf` file with llama.cpp, Ollama or LM Studio, or with the `gguf_file` of transformers."
+    if "model" in kinds:
         body = f'from transformers import {kind}, AutoTokenizer\n\nmodel = {kind}.from_pretrained("THIS_REPOSITORY")\n'
     else:
         body = (
@@ -145,7 +155,8 @@ def _settings(params: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _step(one: Mapping[str, Any]) -> str:
     sources = ", ".join(f"{why} {source}" for source, why in one["sources"].items())
-    return f"- {one['id']}: {one['recipe']} on `{public(str(one['dataset']))}`" + (f" ({sources})" if sources else "")
+    data = f" on `{public(str(one['dataset']))}`" if one["dataset"] else ""
+    return f"- {one['id']}: {one['recipe']}{data}" + (f" ({sources})" if sources else "")
 
 
 def _licence(base: str, licence: str | None) -> str:

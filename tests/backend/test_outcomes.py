@@ -53,7 +53,7 @@ def launch(lab: Lab, **params: Any) -> str:
 
 
 def test_the_card_tells_the_run(lab: Lab, tmp_path: Path) -> None:
-    (tmp_path / "mine.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 4)
+    (tmp_path / "mine.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 20)
     text = lab.outcomes.card(launch(lab, dataset=str(tmp_path / "mine.jsonl"), learning_rate=0.002), "ann")
     front, body = text.removeprefix("---\n").split("\n---\n", 1)
     assert "base_model: HuggingFaceTB/SmolLM2-135M-Instruct" in front
@@ -79,6 +79,24 @@ def test_the_card_tells_where_it_comes_from(lab: Lab) -> None:
         f"- {first}: sft on `sample/instructions`\n- {second}: sft on `sample/instructions` (start_from {first})"
         in text
     )
+
+
+def test_a_merged_model_has_the_card_of_the_run_that_trained_it(lab: Lab) -> None:
+    run = launch(lab, learning_rate=0.002)
+
+    def merged(one: Run) -> list[ev.Event]:
+        (one.folder / "model").mkdir()
+        (one.folder / "model" / "config.json").write_text("{}")
+        return [ev.Started(), ev.Produced(kind="model", name="model", file="model"), ev.Finished()]
+
+    lab.targets["fake"].script = merged  # type: ignore[attr-defined]
+    merge = lab.launch("merge", {"run": f"run/{run}"}, "ann", "fake")
+    text = lab.outcomes.card(merge.id, "ann")
+    assert "merged into its weights, trained by supervised fine-tuning" in text
+    assert 'model = AutoModelForCausalLM.from_pretrained("THIS_REPOSITORY")' in text
+    assert "| learning_rate | 0.002 |" in text
+    assert f"- {merge.id}: merge (run {run})" in text
+    assert "config.json" in [f["name"] for f in lab.outcomes.files(merge.id, "ann")]
 
 
 def test_a_zip_holds_it_all(lab: Lab) -> None:
