@@ -1,7 +1,7 @@
 """PPO beside TRL's RLOO and the last PPO that TRL had, on a reward that can be counted: more vowels.
 
 A byte-level llama of 0.2 million weights is pre-trained on the sample's sentences for half a minute; then each of the
-three learns from 3,200 answers with three seeds (see ppo_run.py for what they share). The picture goes to docs/ppo.png.
+three learns from 3,200 answers with three seeds (see ppo_run.py for what they share). The picture goes to docs/ppo.svg.
 TRL 1.12 is put beside today's torch and transformers in a folder of its own, so that the algorithm alone differs.
 """
 
@@ -32,7 +32,7 @@ def measure() -> list[dict[str, Any]]:
         tasks = [(method, seed) for seed in SEEDS for method in METHODS]
         with ThreadPoolExecutor(2) as pool:
             found = dict(zip(tasks, pool.map(lambda task: run(base, *task), tasks), strict=True))
-    draw(found, ROOT / "docs" / "ppo.png")
+    draw(found, ROOT / "docs" / "ppo.svg")
     by = {method: [found[method, seed] for seed in SEEDS] for method in METHODS}
     before = mean(one["rewards"][0] for some in by.values() for one in some)
     gains = {method: mean(one["reward"] for one in some) - before for method, some in by.items()}
