@@ -68,6 +68,7 @@ def _fitting(params: ChatParams | CompleteParams) -> tuple[str, str]:
 def code(params: ChatParams | CompleteParams, model: str = "", adapter: str = "", dtype: str = "auto") -> str:
     """Python that prints what the engine answers to `params`: the same text, given the same weights.
 
+    Of packed weights that holds for answers that are `exact`; others part from it where two tokens are about as likely.
     Of a completion the beginning is printed, too.
 
     `model` and `adapter` are names to write instead of those in `params`, for example the starter's folder. `dtype` is

@@ -189,11 +189,11 @@ class TextEngine:
             self.shelf.words(request.model, say)
 
     def places(self, request: Request) -> int:
-        """How many of the line's places an answer takes: one where many are written in one step, else a quarter."""
+        """How many of the line's places an answer takes: one where many are written in one step, else an eighth."""
         if not isinstance(request, Writing):
             return 0
         with self.shelf.use(request.model, request.adapter) as voice:
-            return 1 if voice.batch is not None and not request.exact else PLACES // 4
+            return 1 if voice.batch is not None and not request.exact else PLACES // 8
 
     def stream(self, request: Request) -> Answer:
         """The answer, event by event; one decoding step or less between two of them.

@@ -238,6 +238,21 @@ def test_a_model_at_a_provider_wants_the_askers_own_token(lab, monkeypatch):
     assert caught.value.code == "provider.sign_in"
 
 
+def test_the_engine_tells_owners_apart_and_knows_no_name(lab, monkeypatch):
+    told = []
+
+    def stream(engine, params, owner):
+        told.append(owner)
+        return iter([ev.Finished()])
+
+    monkeypatch.setattr(lab.engine, "stream", stream)
+    asked = {"messages": [{"role": "user", "content": "hi"}]}
+    for owner in ("ann", "bob", "ann"):
+        list(lab.stream("text", asked, owner))
+    assert told[0] == told[2] != told[1]
+    assert not any(name in alias for alias in told for name in ("ann", "bob"))
+
+
 def test_the_machine_s_own_sign_in_is_lent_to_nobody_else(home, monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_own")
     for env, token in (({}, "hf_own"), ({"GRADIO_SHARE": "1"}, "")):
