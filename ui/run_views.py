@@ -37,7 +37,7 @@ LOG_PANE = """<div class="log-tools"><input type="search" placeholder="Search th
 def header(status: Mapping[str, Any], view: View) -> str:
     """Recipe, dataset, model, state, progress, times, latest figures, and what went wrong."""
     params = status["params"]
-    model, dataset = str(params.get("model", "")), str(params.get("dataset", ""))
+    model, dataset = str(params.get("model") or ", ".join(params.get("models", []))), str(params.get("dataset", ""))
     times = [f"asked for {when(status['created'])}"]
     if status["started"]:
         times = [f"started {when(status['started'])}"]

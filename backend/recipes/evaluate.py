@@ -182,7 +182,6 @@ def run(params: EvaluateParams, folder: Path) -> None:
     say(ev.Produced(kind="answers", name="answers", file=TABLE))
     say(ev.Produced(kind="evaluation", name="results", file=RESULTS))
     values: dict[str, Any] = scoring.flat(told)
-    say(ev.Measured(step=work.done, values=values))
     say(ev.Finished(values=values | {"rows": len(asked.questions), "seconds": round(time.perf_counter() - begun, 1)}))
 
 

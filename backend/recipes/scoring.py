@@ -73,10 +73,11 @@ def unfit(name: str, questions: Sequence[Question], pattern: str = "", schema: s
         return "it needs references, and no row has one"
     if "patterns" in metric.inputs and not pattern and not all("pattern" in one.more for one in questions):
         return "give a pattern, or a column `pattern`"
-    if "schemas" in metric.inputs and not schema and any("schema" in one.more for one in questions):
-        return "" if all("schema" in one.more for one in questions) else "give a json_schema, or a column `schema`"
+    given = sum("schema" in one.more for one in questions)
+    if "schemas" in metric.inputs and not schema and 0 < given < len(questions):
+        return "some rows have no schema; give a json_schema for these"
     many = len({label(one.reference) for one in questions}) if metric.labels else 0
-    if many > max(MOST_LABELS, 0) or (metric.labels and len(questions) >= 20 and many > len(questions) * 0.75):
+    if many > MOST_LABELS or (len(questions) >= 20 and many > 0.75 * len(questions)):
         return f"the references are {many:,} different texts, so they are no labels; use exact_match"
     return ""
 

@@ -186,6 +186,28 @@ def test_what_does_not_fit_is_said_before_the_run(values: dict[str, Any], words:
         RECIPES["evaluate"].preflight(asked(**values))
 
 
+def test_rows_that_a_run_held_out(capsys, tmp_path: Path, tiny: str) -> None:
+    tuned = tmp_path / "ab12"
+    tuned.mkdir()
+    (tuned / "job.json").write_text(json.dumps({"recipe": "sft"}))
+    settings = {"model": tiny, "dataset": "sample/instructions", "max_rows": 40, "eval_rows": 4}
+    (tuned / "params.json").write_text(json.dumps(settings))
+    _, told = ran(capsys, tmp_path / "run", models=[tiny], held_out_of=str(tuned), metrics="exact_match")
+    assert (told["rows"], told["dataset"]) == (4, "rows held out of run/ab12")
+    from backend.recipes import data
+
+    made = check(RECIPES["sft"].params, settings)
+    learned, _ = data.split(data.read(made, RECIPES["sft"].wants).dataset(), 4, made.seed)
+    asked = [one.prompt for one in evaluate._held_out(tuned).questions]
+    assert not [prompt for prompt in learned["prompt"] if prompt in asked]
+    (tuned / "params.json").write_text(json.dumps(settings | {"eval_rows": 0}))
+    with pytest.raises(BadInput, match="Run ab12 held no rows out"):
+        evaluate._held_out(tuned)
+    (tuned / "job.json").write_text(json.dumps({"recipe": "evaluate"}))
+    with pytest.raises(BadInput, match="Run ab12 trained nothing"):
+        evaluate._held_out(tuned)
+
+
 def test_no_rows_are_no_evaluation(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(BadData, match="has no rows"):
