@@ -51,7 +51,7 @@ PRESS = "() => { setTimeout(() => document.querySelector('#evaluate-file')?.clic
 def build(lab: Lab, page: Page) -> None:
     fields = RECIPES[RECIPE].params.model_fields
     where = lab.places()[0][0]
-    shown, offset, cell = gr.State(""), gr.State(0), gr.State([])
+    shown, watched, offset, cell = gr.State(""), gr.State(""), gr.State(0), gr.State([])
     timer = gr.Timer(1, active=False)
     with gr.Row(elem_classes="beside"):
         models = gr.Dropdown(
@@ -168,19 +168,29 @@ def build(lab: Lab, page: Page) -> None:
         return [models, "sample/forgetting", lab.launch(RECIPE, asked, owner(request), where).id, gr.Timer(active=True)]
 
     @toasts
-    def on_tick(run_id: str, request: gr.Request) -> list[Any]:
-        """How the evaluation that was started goes; its results once it has them."""
-        status = lab.status(run_id, owner(request)) if run_id else None
-        if status is None or status["state"] in views.LIVING:
-            return [
-                drawn.progress(status) if status else "",
-                gr.skip(),
-                gr.Timer(active=bool(status)),
-                *[gr.skip()] * len(view),
-            ]
-        if status["state"] != "finished":
-            return [drawn.progress(status), gr.skip(), gr.Timer(active=False), *[gr.skip()] * len(view)]
-        return ["", gr.skip(), gr.Timer(active=False), *look(run_id, owner(request))]
+    def on_tick(going_on: str, request: gr.Request) -> list[Any]:
+        """How the evaluation that is watched goes; its results once it has them, and then the next one."""
+        who = owner(request)
+        status = lab.status(going_on, who) if going_on else None
+        if status and status["state"] in views.LIVING:
+            return [drawn.progress(status), gr.skip(), gr.skip(), gr.Timer(active=True), *[gr.skip()] * len(view)]
+        after = living(who)
+        then = [after, gr.Timer(active=bool(after))]
+        if status is None or status["state"] != "finished":
+            told = drawn.progress(status) if status else ""
+            return [told, then[0], gr.skip(), then[1], *[gr.skip()] * len(view)]
+        return ["", then[0], going_on, then[1], *look(going_on, who)]
+
+    def living(who: str) -> str:
+        """An evaluation of theirs that is under way or waits, the oldest."""
+        mine = [run for run in lab.runs(who, 20) if run["recipe"] == RECIPE and run["state"] in views.LIVING]
+        return str(mine[-1]["id"]) if mine else ""
+
+    @toasts
+    def on_load(request: gr.Request) -> list[Any]:
+        """A page that is opened again goes on watching."""
+        found = living(owner(request))
+        return [found, gr.Timer(active=bool(found))]
 
     def look(run_id: str, who: str) -> list[Any]:
         """An update for each of `view`."""
@@ -277,18 +287,12 @@ def build(lab: Lab, page: Page) -> None:
     def on_datasets(request: gr.Request) -> Any:
         return gr.update(choices=[entry.name for entry in lab.datasets(owner(request))])
 
-    def listed(event: Any) -> None:
-        """After `event`: the rows of what is shown, from the first, and the history."""
-        fresh = event.success(lambda: [0, [], "All"], None, [offset, cell, show], **PRIVATE)
-        fresh.then(on_rows, [shown, offset, cell, *filters], [chosen, rows, back, more], **PRIVATE)
-        fresh.then(on_history, shown, kept, **PRIVATE)
-
-    begun = [shown, timer]
+    begun = [watched, timer]
     start.click(on_start, asks, begun, trigger_mode="once", **PRIVATE)
     example.click(on_example, None, [models, dataset, *begun], trigger_mode="once", **PRIVATE)
     forgot.click(on_forgot, None, [models, dataset, *begun], trigger_mode="once", **PRIVATE)
     rescore.click(on_rescore, [shown, metrics], begun, trigger_mode="once", **PRIVATE)
-    ticked = timer.tick(on_tick, shown, [going, shown, timer, *view], **PRIVATE)
+    ticked = timer.tick(on_tick, watched, [going, watched, shown, timer, *view], **PRIVATE)
     ticked.failure(lambda: gr.Timer(active=False), None, timer, **PRIVATE)
     header.change(on_history, shown, kept, **PRIVATE)
     table.change(lambda: [0, [], "All"], None, [offset, cell, show], **PRIVATE).then(
@@ -297,6 +301,7 @@ def build(lab: Lab, page: Page) -> None:
     kept.open(on_open, None, [shown, *view], **PRIVATE)
     kept.pin(on_pin, None, None, **PRIVATE).then(on_history, shown, kept, **PRIVATE)
     page.blocks.load(on_history, shown, kept, **PRIVATE)
+    page.blocks.load(on_load, None, begun, **PRIVATE)
     for changed in (figure, part, show):
         changed.input(lambda: 0, None, offset, **PRIVATE).then(
             on_rows, [shown, offset, cell, *filters], [chosen, rows, back, more], **PRIVATE
@@ -321,7 +326,7 @@ def build(lab: Lab, page: Page) -> None:
     export.click(on_export, [shown, form_of], file, **PRIVATE).success(None, None, None, js=PRESS, **PRIVATE)
     models.focus(on_models, None, models, **PRIVATE)
     dataset.focus(on_datasets, None, dataset, **PRIVATE)
-    page.evaluate.change(_taken, page.evaluate, [dataset, page.evaluate, shown, timer], **PRIVATE)
+    page.evaluate.change(_taken, page.evaluate, [dataset, page.evaluate, *begun], **PRIVATE)
 
 
 def _taken(name: str) -> list[Any]:

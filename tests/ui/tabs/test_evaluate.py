@@ -8,9 +8,11 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from backend import events as ev
 from backend.jobs import Job, Run
 from backend.lab import Lab
 from backend.starter import MODEL_ID
+from backend.targets.fake import Fake
 from tests.backend.test_evaluations import measured
 from tests.ui.drawing import ME, YOU, drawn, handler
 from tests.ui.scripted import lab as scripted
@@ -112,3 +114,20 @@ def test_names_pins_and_deleting(lab: Lab) -> None:
 def test_models_to_choose(lab: Lab) -> None:
     choices = handler(drawn(evaluate.build, lab), "on_models")(ME)["choices"]
     assert MODEL_ID in [value for _, value in choices]
+
+
+def test_what_is_under_way_is_watched_until_its_end_and_by_a_page_that_is_opened_again(lab: Lab) -> None:
+    fake = lab.targets["fake"]
+    assert isinstance(fake, Fake)
+    fake.script = lambda run: [ev.Started(), ev.Progressed(done=3, total=8, unit="answers", eta=5)]
+    blocks = drawn(evaluate.build, lab)
+    started, _ = handler(blocks, "on_start")(ME, *form(blocks))
+    going, watched, _, timer, *_ = handler(blocks, "on_tick")(started, ME)
+    assert "answer 3 of 8" in going
+    assert timer.active
+    assert handler(blocks, "on_load")(ME)[0] == started
+    assert handler(blocks, "on_load")(YOU)[0] == ""
+    fake.write(lab.run(started, owner(ME)), ev.Failed(message="It broke.", hint="Again."))
+    going, watched, _, timer, *_ = handler(blocks, "on_tick")(started, ME)
+    assert "It broke." in going
+    assert (watched, timer.active) == ("", False)
