@@ -78,6 +78,7 @@ def test_tabs_are_those_that_exist():
         ("text", "Text"),
         ("data", "Data"),
         ("tune", "Tune"),
+        ("evaluate", "Evaluate"),
         ("run", "Run"),
     ]
 
