@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from backend.errors import BadInput
@@ -32,6 +33,11 @@ def check(
 
 def settings(params: TrainParams, reference: bool = False) -> None:
     """Settings that exclude one another. Raises BadInput."""
+    if params.report_to == "trackio" and find_spec("trackio") is None:
+        raise BadInput(
+            "report_to is trackio, and the package trackio is not installed where Atelier runs.",
+            "Install it there (pip install trackio), or use none; the run view shows every figure anyway.",
+        )
     if params.adapter == "prefix_tuning" and params.gradient_checkpointing == "on":
         raise BadInput(
             "gradient_checkpointing is on, and prefix tuning can't train with it.",

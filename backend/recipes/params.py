@@ -126,6 +126,9 @@ class TrainParams(BaseModel):
     on_divergence: Literal["stop", "warn"] = Field(
         "stop", title="When it goes astray", description="Loss not a number, or three times what it was at first"
     )
+    report_to: Literal["none", "trackio"] = Field(
+        "none", title="Log to", description="Trackio keeps the figures of runs in a dashboard of its own"
+    )
     dry_run: bool = Field(
         False, title="Dry run", description="Three steps on the longest rows, to measure memory and time; keeps nothing"
     )

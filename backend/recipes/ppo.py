@@ -81,6 +81,10 @@ def preflight(params: PpoParams) -> None:
             f"{params.max_length}.",
             "Use a larger max_length.",
         )
+    if params.report_to != "none":
+        raise BadInput(
+            f"report_to is {params.report_to}; PPO's figures go to the run view alone.", "Use none, or GRPO or RLOO."
+        )
     limits.check(params, WANTS, reference=True)
     rewards.fits(params.reward, params, WANTS)
 

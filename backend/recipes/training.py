@@ -246,7 +246,9 @@ def arguments(params: TrainParams, chosen: device.Device, folder: Path) -> dict[
         "eval_strategy": "no",
         "save_total_limit": 2,
         "disable_tqdm": True,
-        "report_to": "none",
+        "report_to": params.report_to,
+        "project": "atelier",
+        "run_name": folder.name,
     }
 
 

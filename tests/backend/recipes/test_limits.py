@@ -70,3 +70,16 @@ def test_chats_need_a_template(tmp_path: Path) -> None:
     asked = {"model": str(tiny_model(tmp_path / "base", chat=False)), "dataset": str(tmp_path / "d.jsonl")}
     with pytest.raises(BadInput, match="has no chat template"):
         METHODS["grpo"].preflight(check(METHODS["grpo"].params, asked | {"per_device_train_batch_size": 4}))
+
+
+def test_trackio_is_for_those_who_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from backend.recipes import limits, ppo
+
+    params = check(METHODS["sft"].params, {"report_to": "trackio"})
+    monkeypatch.setattr(limits, "find_spec", lambda name: None)
+    with pytest.raises(BadInput, match=r"trackio is not installed where Atelier runs\. Install it there"):
+        limits.settings(params)
+    monkeypatch.setattr(limits, "find_spec", lambda name: name)
+    limits.settings(params)
+    with pytest.raises(BadInput, match="PPO's figures go to the run view alone"):
+        ppo.preflight(check(ppo.Params, {"report_to": "trackio"}))
