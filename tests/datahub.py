@@ -77,7 +77,7 @@ class Hub(BaseHTTPRequestHandler):
             if name in self.repositories:
                 self.refuse(409, "")
                 return
-            self.made[name] = bool(told.get("private"))
+            self.made[name] = told.get("visibility") == "private"
             self.repositories[name] = {MAIN: {}}
             self.answer_json({"url": f"http://{self.headers['Host']}/datasets/{name}"})
         elif "/preupload/" in self.path:

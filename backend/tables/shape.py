@@ -314,10 +314,10 @@ def _test(f: Filter) -> str:
     if f.op in ("contains", "starts", "matches"):
         words = str(f.value)
         if f.op == "matches":
-            return f"{there}re.search({words!r}, {cell})"
+            return f"{there}re.search({words!r}, str({cell}))"
         if f.op == "starts":
-            return f"{there}{cell}.lower().startswith({words.lower()!r})"
-        return f"{there}{words.lower()!r} in {cell}.lower()"
+            return f"{there}str({cell}).lower().startswith({words.lower()!r})"
+        return f"{there}{words.lower()!r} in str({cell}).lower()"
     if f.op == "in":
         return f"{there}{cell} in {list(f.value)!r}"
     value = f"float({str(f.value)!r})" if isinstance(f.value, float) and not math.isfinite(f.value) else repr(f.value)

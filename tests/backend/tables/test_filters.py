@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.errors import BadInput, NotFound
-from backend.tables import sql
+from backend.tables import child, sql
 from backend.tables.filters import OPS, Filter, parse, where
 from backend.tables.pages import LENGTH, Sort, rows
 from backend.tables.sources import Tables
@@ -203,7 +203,7 @@ def ordered(found: list[dict[str, Any]], sorts: list[Sort]) -> list[dict[str, An
     offset=st.integers(0, 10),
 )
 @settings(max_examples=60, deadline=None)
-def test_grid_and_plain_python_agree(
+def test_grid_and_sql_and_plain_python_agree(
     fixed: Table, table_rows: list[dict[str, Any]], filters: list[Filter], sorts: list[Sort], offset: int
 ) -> None:
     table = random_table(fixed, table_rows)
@@ -212,6 +212,11 @@ def test_grid_and_plain_python_agree(
     numbered = {id(row): number for number, row in enumerate(table_rows)}
     assert page["total"] == len(expected)
     assert page["numbers"] == [numbered[id(row)] for row in expected[offset : offset + LENGTH]]
+    condition = f"WHERE {where(filters, table)} " if filters else ""
+    order = [f"{one.column} {'DESC' if one.descending else 'ASC'} NULLS LAST" for one in sorts]
+    query = f"SELECT n, f, t, b FROM data {condition}ORDER BY {', '.join([*order, '_row'])} OFFSET {offset}"
+    asked = sql.answer(sql.asked(table, query, LENGTH, 10), child.silent)  # here: a process for each would take long
+    assert asked["rows"] == page["rows"]
     for number, found in zip(page["numbers"], page["rows"], strict=True):
         for value, shown in zip((table_rows[number][name] for name in "nftb"), found, strict=True):
             assert shown == ("NaN" if value != value else "Infinity" if value == math.inf else value)

@@ -34,6 +34,8 @@ STEPS: dict[str, list[dict[str, Any]]] = {
     ],
     "filter by row": [{"do": "filter", "filters": [{"column": "_row", "op": "in", "value": [0, 3]}]}],
     "filter by expression": [{"do": "filter", "filters": [{"column": "q", "op": "matches", "value": "[0-9]|colou?r"}]}],
+    "filter by words in a chat": [{"do": "filter", "filters": [at("m", "contains", "COLOUR")]}],
+    "filter by words in a number": [{"do": "filter", "filters": [at("n", "starts", "1")]}],
     "filter by nothing": [{"do": "filter", "filters": [{"column": "q", "op": "null"}]}],
     "without": [{"do": "without", "rows": [1, 2, 4]}],
     "chat": [{"do": "chat", "user": "q", "assistant": "a", "system": "Be 'brief' {please}"}],
@@ -54,7 +56,10 @@ STEPS: dict[str, list[dict[str, Any]]] = {
 
 @pytest.fixture
 def table(tables: Tables, tmp_path: Path) -> Table:
-    lines = [{"q": q, "a": f"answer {i}", "n": i, "s": str(i % 2)} for i, q in enumerate(QUESTIONS)]
+    lines = [
+        {"q": q, "a": f"answer {i}", "n": i, "s": str(i % 2), "m": [{"role": "user", "content": q}]}
+        for i, q in enumerate(QUESTIONS)
+    ]
     path = tmp_path / "given.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return tables.open(str(path))

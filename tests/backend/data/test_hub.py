@@ -1,0 +1,62 @@
+"""The Hub asked for a visitor: search with filters, cards, revisions, and private ones with their own sign-in alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import parse_qs
+
+import pytest
+
+from backend.data import Data, Source
+from backend.errors import BadInput, Gated, HubError, NotFound
+from tests.datahub import MAIN, OLD, TOKEN, Hub
+
+PUBLIC = Source("ann/public", "visitor-a")
+PRIVATE = Source("ann/private", "visitor-a", token=TOKEN)
+
+
+def test_a_search_sends_its_filters(data: Data, server: type[Hub]) -> None:
+    found = data.hub.search(PUBLIC, "ann/p", "text-generation", "en", "n<1K", "mit")
+    assert [one["name"] for one in found] == ["ann/public"]
+    assert (found[0]["downloads"], found[0]["gated"], found[0]["tags"]) == (7, False, ["license:mit"])
+    asked = parse_qs(server.asked[-1])
+    assert set(asked["filter"]) == {
+        "license:mit", "task_categories:text-generation", "language:en", "size_categories:n<1K"
+    }  # fmt: skip
+
+
+def test_a_card_is_shown_without_its_settings(data: Data, server: type[Hub]) -> None:
+    assert data.hub.card(PUBLIC) == "# Rows\n\nNumbered *rows*."
+    assert data.hub.card(replace(PUBLIC, revision=OLD)) == ""
+    with pytest.raises(NotFound, match="ann/absent"):
+        data.hub.card(Source("ann/absent", "visitor-a"))
+    with pytest.raises(BadInput, match="not on the Hub"):
+        data.hub.card(Source("sample/instructions", "visitor-a"))
+
+
+def test_revisions_are_branches_tags_and_commits(data: Data, server: type[Hub]) -> None:
+    assert data.hub.revisions(PUBLIC) == [("main", MAIN), ("v1", OLD), ("First (2026-01-02)", MAIN)]
+    assert data.facts(replace(PUBLIC, revision="v1"))["rows"] == 2
+    assert data.hub.splits(PUBLIC) == {"big": ["train"], "default": ["test", "train"]}
+
+
+def test_a_sign_in_opens_what_it_may_for_its_visitor_alone(data: Data, server: type[Hub]) -> None:
+    assert data.rows(PRIVATE, 0, 1)["rows"][0][0] == 0
+    assert TOKEN not in repr(PRIVATE)
+    for other in (replace(PRIVATE, token=None), replace(PRIVATE, token="hf_another")):
+        with pytest.raises(NotFound, match="private"):
+            data.rows(other, 0, 1)  # although it is open already
+    with pytest.raises(Gated):
+        data.facts(Source("ann/gated", "visitor-a"))
+
+
+@pytest.mark.parametrize("name", ["http://10.0.0.1/x", "file:///etc/passwd", "hf://datasets/a/b", "a/b/c", "a b"])
+def test_a_name_is_no_address(data: Data, name: str) -> None:
+    with pytest.raises(BadInput, match="neither a sample"):
+        data.facts(Source(name, "visitor-a"))
+
+
+def test_without_the_hub_a_shared_server_shows_no_cache(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match="can't be reached"):
+        data.facts(PUBLIC)
