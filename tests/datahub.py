@@ -75,7 +75,7 @@ class Hub(BaseHTTPRequestHandler):
             told = json.loads(body)
             name = f"{told.get('organization') or 'ann'}/{told['name']}"
             if name in self.repositories:
-                self.refuse(409, "")
+                self.answer_json({"url": f"http://{self.headers['Host']}/datasets/{name}"}, 409)
                 return
             self.made[name] = told.get("visibility") == "private"
             self.repositories[name] = {MAIN: {}}
@@ -182,9 +182,9 @@ class Hub(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def answer_json(self, value: Any) -> None:
+    def answer_json(self, value: Any, status: int = 200) -> None:
         data = json.dumps(value).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
