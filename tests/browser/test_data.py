@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,12 +118,70 @@ def test_a_wrong_word_is_told_and_the_rows_stay(page: Page, url: str) -> None:
     expect(page.locator("#data-span")).to_have_text("Rows 0–24 of 504")
 
 
+def test_names_are_completed_and_a_result_is_drawn(page: Page, url: str) -> None:
+    page.goto(f"{url}/?tab=data")
+    expect(page.locator("#data-span")).to_have_text("Rows 0–24 of 504")
+    open_panel(page, "sql")
+    editor = page.locator("#data-statement .cm-content")
+    editor.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("SELECT top", delay=20)
+    expect(page.locator(".complete")).to_contain_text("topic")
+    page.keyboard.press("Enter")
+    page.keyboard.type(", count(*) AS n FROM data GROUP BY 1 ")
+    expect(editor).to_have_text("SELECT topic, count(*) AS n FROM data GROUP BY 1 ")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#data-sql-words")).to_contain_text("13 rows")
+    page.locator("#data-chart input").click()
+    page.get_by_role("option", name="Bars").click()
+    expect(page.locator("#data-bars canvas, #data-bars svg").first).to_be_visible()
+
+
+def test_the_better_answer_is_chosen_with_the_keys(page: Page, url: str) -> None:
+    page.goto(f"{url}/?tab=data&dataset=sample/preferences")
+    expect(page.locator("#data-span")).to_have_text("Rows 0–24 of 360")
+    open_panel(page, "pairs")
+    page.locator("#data-pair-begin").click()
+    far = page.locator("#data-pair .pager span")
+    for key, told in (
+        ("", "Row 0 · 0 chosen"), ("ArrowLeft", "Row 1 · 1 chosen"), ("ArrowRight", "Row 2 · 2 chosen"),
+        ("ArrowDown", "Row 3 · 2 chosen · 1 skipped"), ("ArrowUp", "Row 2 · 2 chosen · 0 skipped"),
+    ):  # fmt: skip
+        if key:
+            expect(page.locator("#data-pair .pair")).to_be_focused()
+            page.keyboard.press(key)
+        expect(far).to_contain_text(told)
+    page.reload()
+    open_panel(page, "pairs")
+    page.locator("#data-pair-begin").click()
+    expect(far).to_contain_text("Row 2 · 2 chosen")
+    page.locator("#data-pair-save").click()
+    expect(page.locator("#data-facts")).to_contain_text("2 rows · 3 columns")
+
+
+def test_a_row_goes_to_the_model_and_sounds_are_played(page: Page, url: str, tmp_path: Path) -> None:
+    for name in ("low", "high"):
+        with wave.open(str(tmp_path / f"{name}.wav"), "wb") as sound:
+            sound.setparams((1, 2, 8000, 0, "NONE", ""))
+            sound.writeframes(bytes(4000))
+    page.goto(f"{url}/?tab=data")
+    expect(page.locator("#data-span")).to_have_text("Rows 0–24 of 504")
+    with page.expect_file_chooser() as chosen:
+        page.locator("#data-upload").click()
+    chosen.value.set_files([tmp_path / "low.wav", tmp_path / "high.wav"])
+    expect(page.locator("#data-grid audio")).to_have_count(2)
+    page.goto(f"{url}/?tab=data")
+    page.locator("#data-grid tbody th button").first.click()
+    page.get_by_role("button", name="Ask the model").click()
+    expect(page.locator("#tab-text textarea").first).to_have_value("What is 3 August 1973 in ISO form?")
+
+
 def test_on_a_phone_nothing_is_wider_than_the_page(browser: Browser, url: str) -> None:
     phone = browser.new_context(viewport={"width": 390, "height": 844})
     page = phone.new_page()
     page.goto(f"{url}/?tab=data")
     expect(page.locator("#data-span")).to_be_visible()
-    for panel in ("filters", "sql", "quality", "shape", "code"):
+    for panel in ("hub", "filters", "tokens", "sql", "quality", "shape", "publish", "generate", "pairs", "code"):
         open_panel(page, panel)
     expect(page.locator("#data-code .cm-content")).to_contain_text("load_dataset")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

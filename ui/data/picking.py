@@ -21,7 +21,8 @@ from ui.data.view import START
 from ui.toasts import toasts
 from ui.visitor import owner
 
-FILES = [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".xlsx", ".zip"]
+TABLES = [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".xlsx", ".zip"]
+FILES = [*TABLES, ".png", ".jpg", ".jpeg", ".webp", ".gif", ".wav", ".mp3", ".flac", ".ogg", ".m4a"]
 
 
 @dataclass(frozen=True)
