@@ -17,7 +17,7 @@ from typing import Any
 from backend.recipes.params import LORAS, PROMPTS, TrainParams
 from backend.recipes.weights import Weights, read
 
-BASE = 620_000_000  # a process with PyTorch, Transformers and TRL, on a CPU
+BASE = 660_000_000  # a process with PyTorch, Transformers and TRL, on a CPU
 _ADAM = 8  # bytes for each trained number: two moments in fp32
 _NF4 = 0.53  # bytes for each number in 4 bits, its scales included
 # Bytes that one token keeps in one layer, for each number of its width, of its inner width, of its keys and values:
@@ -34,7 +34,8 @@ _KEPT: dict[tuple[str, int], tuple[float, float, float]] = {
 }
 _LOGIT = {2: 20.0, 4: 28.0}  # bytes for each number of the vocabulary and token whose next one is learned
 _MORE = {"dpo": 1.4, "kto": 1.4, "grpo": 1.4, "rloo": 1.4}  # they keep a reference's or the old probabilities, too
-_UNPACKED = 350_000_000  # bytes of 4-bit weights that are unpacked at a time
+_UNPACKED = 500_000_000  # bytes of 4-bit weights that are there unpacked, too, when they are packed and used
+_BETWEEN = 1.1  # what the allocator leaves between tensors that come and go
 _ROWS = {"dpo": 2, "reward": 2, "orpo": 2}  # texts that a row is in a batch
 
 
@@ -127,7 +128,7 @@ def estimate(
         activations = positions * model.layers * width
     held = model.count * number
     if params.adapter == "qlora":
-        unpacked = min(model.linear * number, _UNPACKED)
+        unpacked = min(2 * model.linear * number, _UNPACKED)
         held = int(model.linear * _NF4 + (model.count - model.linear) * number + unpacked)
     each = _LOGIT[number] * _MORE.get(recipe, 1)
     logits = 0 if recipe == "reward" else rows * min(learned, params.max_length) * model.vocabulary * each
@@ -136,8 +137,8 @@ def estimate(
         weights=held + (0 if full else trained * 4),
         gradients=trained * 4,
         optimizer=trained * _ADAM,
-        activations=int(activations),
-        logits=int(logits),
+        activations=int(activations * _BETWEEN),
+        logits=int(logits * _BETWEEN),
         trained=trained,
     )
 

@@ -109,10 +109,16 @@ def test_every_cell_trains(method: str, adapter: str, train: Train, tiny: Path, 
     assert_it_loads(tmp_path / "run" / made, tiny, scores=method == "reward")
 
 
-CELLS = [(method, "lora") for method in FIGURES] + [("sft", adapter) for adapter in adapters.ADAPTERS]
+def some(cells: list[tuple[str, str]], always: set[tuple[str, str]]) -> list[Any]:
+    """Of cells that take the same ways, those that are always tried; the others in the long tests."""
+    return [pytest.param(*cell, marks=[] if cell in always else [pytest.mark.long]) for cell in cells]
 
 
-@pytest.mark.parametrize(("method", "adapter"), dict.fromkeys(CELLS))
+EVERY = [("sft", adapter) for adapter in adapters.ADAPTERS]
+CELLS = [(method, "lora") for method in FIGURES] + EVERY[1:]
+
+
+@pytest.mark.parametrize(("method", "adapter"), some(CELLS, {*CELLS[:7], ("sft", "full"), ("sft", "p_tuning")}))
 def test_the_script_trains_the_same(
     method: str, adapter: str, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,11 +135,11 @@ def test_the_script_trains_the_same(
     assert_the_same(weights(made), weights(tmp_path / "adapter"))
 
 
-@pytest.mark.parametrize(
-    ("method", "adapter"),
-    [("dpo", "lora"), ("kto", "lora"), ("rloo", "lora"), ("grpo", "lora"), ("dpo", "full"), ("reward", "ia3")]
-    + [("sft", adapter) for adapter in adapters.ADAPTERS],
-)
+RESUMED = [("dpo", "lora"), ("rloo", "lora"), ("sft", "p_tuning"), ("dpo", "full")]
+RESUMED += [("kto", "lora"), ("grpo", "lora"), ("reward", "ia3"), *(cell for cell in EVERY if cell[1] != "p_tuning")]
+
+
+@pytest.mark.parametrize(("method", "adapter"), some(RESUMED, set(RESUMED[:4])))
 def test_a_stopped_run_goes_on_exactly(method: str, adapter: str, train: Train, tmp_path: Path) -> None:
     """Same data, optimizer and random state: the curve and the weights are those of a run that was never stopped."""
     more = {"max_steps": 6, "save_steps": 3, "lora_dropout": 0.1, "learning_rate": 0.01}
@@ -154,8 +160,13 @@ def test_a_stopped_run_goes_on_exactly(method: str, adapter: str, train: Train, 
     assert_the_same(weights(tmp_path / "whole" / made), weights(tmp_path / "run" / made))
 
 
-@pytest.mark.parametrize("method", ["dpo", "kto", "reward", "rloo", "orpo"])
-@pytest.mark.parametrize("adapter", ["lora", "prefix_tuning", "full"])
+KINDS = ("lora", "prefix_tuning", "full")
+NEXT = [(method, adapter) for method in ("dpo", "kto", "reward", "rloo", "orpo") for adapter in KINDS]
+
+
+@pytest.mark.parametrize(
+    ("method", "adapter"), some(NEXT, {("dpo", "lora"), ("reward", "lora"), ("dpo", "prefix_tuning"), ("dpo", "full")})
+)
 def test_what_one_run_learned_feeds_the_next(method: str, adapter: str, train: Train, tmp_path: Path) -> None:
     """SFT's adapter is trained on: the first loss is measured with it, and it is the reference."""
     before = "lora" if adapter == "full" else adapter
