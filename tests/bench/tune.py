@@ -40,7 +40,7 @@ def same_settings(repeats: int = REPEATS) -> dict[str, Any]:
 
 def own_defaults(repeats: int = REPEATS) -> list[dict[str, Any]]:
     """The same rows, rate and adapter; what differs is what we choose for a CPU. The loss is on the held-out rows."""
-    asked = {"max_steps": 3 * STEPS, "eval_rows": 64, "sample_prompts": 0, "save_steps": 3 * STEPS}
+    asked = {"max_steps": 2 * STEPS, "eval_rows": 64, "sample_prompts": 0, "save_steps": 2 * STEPS}
     losses: dict[str, list[float]] = {"ours": [], "plain": []}
 
     def mine() -> float:
@@ -54,7 +54,7 @@ def own_defaults(repeats: int = REPEATS) -> list[dict[str, Any]]:
         text = text.replace(", dtype=torch.bfloat16", "").replace(", dtype=torch.float32", "")
         seconds, said = execute(text)
         losses["plain"].append(float(re.findall(r"'eval_loss': '?([\d.]+)", said)[-1]))
-        return 3 * STEPS * 8 / seconds
+        return 2 * STEPS * 8 / seconds
 
     ours, plain = in_turns(mine, theirs, repeats)
     mine_loss, their_loss = (statistics.median(losses[name]) for name in ("ours", "plain"))
@@ -62,7 +62,7 @@ def own_defaults(repeats: int = REPEATS) -> list[dict[str, Any]]:
     return [
         row("SFT with our defaults for a CPU", ours, "TRL's own defaults", plain, 1.5),
         {
-            "what": f"loss on held-out rows after those {3 * STEPS} steps",
+            "what": f"loss on held-out rows after those {2 * STEPS} steps",
             "figure": mine_loss,
             "unit": "",
             "against": "TRL's own defaults",
