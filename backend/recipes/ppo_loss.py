@@ -36,7 +36,7 @@ def token_rewards(scores: Tensor, logprobs: Tensor, base_logprobs: Tensor, mask:
 
     rewards = -kl_coef * (logprobs - base_logprobs) * mask
     last = mask.sum(1).long() - 1
-    rewards[torch.arange(len(rewards)), last] += scores
+    rewards[torch.arange(len(rewards), device=rewards.device), last] += scores
     return rewards
 
 

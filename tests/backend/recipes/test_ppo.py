@@ -169,3 +169,12 @@ def rewarded(values: dict[str, Any], folder: Path, steps: int) -> Path:
     (folder / "judge").mkdir()
     reward.run(check(reward.Params, more | values), folder / "judge")
     return folder / "judge" / "adapter"
+
+
+def test_a_dry_run_tells_its_peak_and_leaves_nothing(
+    ask: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    events = run(ask | {"dry_run": True, "max_steps": 50}, tmp_path / "run", capfd)
+    assert isinstance(events[-1], ev.Finished)
+    assert not (tmp_path / "run" / "adapter").exists()
+    assert jobs.fold(events).step <= 3
