@@ -15,6 +15,7 @@ from backend.lab import Lab
 from ui import conversation as talk
 from ui.answers import Answer
 from ui.conversation import Conversation, Side
+from ui.markdown import unclosed
 from ui.settings import ALTERNATIVES, Writing
 
 
@@ -112,7 +113,7 @@ def live(
             {
                 "turn": one.turn,
                 "text": answer.text,
-                "blocks": drawn_now,
+                "blocks": drawn_now if over else [*drawn_now[:-1], *map(unclosed, drawn_now[-1:])],
                 "note": str(answer.error) if answer.error else (answer.figures or answer.doing),
                 "chances": _chances(one, answer),
                 "over": over,

@@ -6,6 +6,7 @@ only lead to web pages and mail. Control characters, such as those of terminal c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 _SIGNS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"} | {0x7F: 0x2421}
+_CLOSING = re.compile(r"(\s*</\w+>)+\s*\Z")
 _LEADS_TO = ("http:", "https:", "mailto:")
 
 
@@ -37,6 +39,11 @@ _PARSER = _parser()
 def blocks(text: str) -> list[str]:
     """The HTML of each paragraph, list, table, … of `text`."""
     return Growing().add(text)
+
+
+def unclosed(html: str) -> str:
+    """A block without its last closing tags, which a browser adds again: so more text is only an end to send."""
+    return _CLOSING.sub("", html)
 
 
 class Growing:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from ui.markdown import Growing, blocks
+from ui.markdown import Growing, blocks, unclosed
 
 LONG = """# Title
 
@@ -70,6 +70,14 @@ def test_what_is_whole_is_not_drawn_again():
     growing = Growing()
     growing.add("one\n\ntwo\n\nthree")
     assert growing._rest == "three"
+
+
+def test_a_block_that_grows_is_an_end_to_send():
+    for text in ("some words", "- one\n- two", "```\ncode", "> quoted **bold** words"):
+        less, more = (unclosed(blocks(part)[-1]) for part in (text, text + " and more"))
+        assert more.startswith(less)
+        assert len(more) - len(less) < 20
+    assert unclosed("<p>a</p> b") == "<p>a</p> b"
 
 
 def test_nothing_gives_nothing():
