@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from ui.pickers import room
+from types import SimpleNamespace
+
+from backend.catalog import Entry
+from ui.pickers import models, room
 
 TOLD = {
     "parameters": 1_240_000_000, "bytes": 2_480_000_000, "packed_bytes": 1_500_000_000, "context": 4096,
@@ -19,3 +22,9 @@ def test_what_does_not_fit_says_what_to_do():
 
 def test_a_model_elsewhere_takes_nothing():
     assert room({}) == ""
+
+
+def test_a_model_is_listed_with_where_it_comes_from():
+    entries = [Entry("starter", "starter", "ready here"), Entry("a/b", "hub", "3 downloads"), Entry("models/c", "disk")]
+    lab = SimpleNamespace(models=lambda query: entries)
+    assert models(lab) == [("starter", "starter"), ("a/b · 3 downloads", "a/b"), ("models/c · disk", "models/c")]
