@@ -23,7 +23,7 @@ def draw(lab: Lab, page: Page, file: gr.DownloadButton) -> gr.Accordion:
     """The panel; it asks for what it shows when it is opened. `file` is where downloads come from."""
     with gr.Accordion("Take it away", open=False, elem_id="run-after") as panel:
         with gr.Row(elem_classes="ways"):
-            beside = _button("Measure it beside its base", "run-compare")
+            beside = _button("Compare with base", "run-compare")
         measured = gr.HTML(elem_id="run-measured", padding=False)
         holds = gr.HTML(elem_id="run-holds", padding=False)
         with gr.Row(elem_classes="ways"):
