@@ -56,8 +56,7 @@ def pick(page: Page, field: str, value: str) -> None:
 
 def train(page: Page, cell: str, model: str, start: str = "", reward: str = "") -> str:
     """Through the four steps to a finished run; its id."""
-    page.get_by_role("tab", name="Tune").click()
-    page.get_by_role("button", name="Data", exact=True).first.click()
+    page.goto(f"{page.url.partition('?')[0]}?tab=tune")
     expect(page.locator("#tune-facts .row").first).to_be_visible()
     page.get_by_role("button", name="Next: Method").click()
     page.locator(f"#tune-grid input[value='{cell}']").check()
