@@ -111,9 +111,11 @@ def test_the_whole_way_with_a_reload_a_stop_and_a_restart(
     with page.expect_download() as log:
         page.locator("#run-get-log").click()
     assert f"measure step {STEPS}" in Path(log.value.path()).read_text()
-    with page.expect_download() as adapter:
+    page.locator("#run-after button").first.click()
+    expect(page.locator("#run-holds")).to_contain_text("adapter_model.safetensors")
+    with page.expect_download() as packed:
         page.locator("#run-zip").click()
-    assert adapter.value.suggested_filename == f"adapter-{run}.zip"
+    assert packed.value.suggested_filename == f"sft-{run}.zip"
     page.locator("#run-code button").first.click()
     expect(page.locator("#run-code .cm-content")).to_contain_text("SFTTrainer")
 
