@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from backend.recipes import data, limits, process, rewards, training
 from backend.recipes.params import DATASET, Rates, TrainParams
@@ -37,6 +37,11 @@ class GrpoParams(TrainParams):
     loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo"] = Field(
         "dapo", title="Loss", description="How tokens of short and long answers are weighed"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _group(cls, values: Any) -> Any:
+        return limits.group(values)
 
 
 Params = GrpoParams

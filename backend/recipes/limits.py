@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from backend.errors import BadInput
 from backend.recipes import adapters, data, loading
@@ -51,6 +52,18 @@ def settings(params: TrainParams, reference: bool = False) -> None:
             "compare with.",
             "Use default, or fine-tune with sft first.",
         )
+
+
+def group(values: Any) -> Any:
+    """Settings that leave `num_generations` out get the most answers a prompt, 4 to 2, that divide a step's answers."""
+    if not isinstance(values, dict) or values.get("num_generations") not in (None, ""):
+        return values
+    try:
+        size = int(values.get("per_device_train_batch_size") or 8) * int(values.get("gradient_accumulation_steps") or 1)
+    except (TypeError, ValueError):  # said where the field is checked
+        return values
+    fits = next((count for count in (4, 3, 2) if size % count == 0), 4)
+    return values | {"num_generations": fits}
 
 
 def answers(params: TrainParams, num_generations: int) -> None:

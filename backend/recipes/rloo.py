@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from backend.recipes import data, limits, process, rewards, training
 from backend.recipes.params import DATASET, Rates, TrainParams
@@ -34,6 +34,11 @@ class RlooParams(TrainParams):
     per_device_train_batch_size: int = Field(
         8, ge=2, le=1024, title="Batch size", description="Answers per device; a multiple of the answers a prompt"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _group(cls, values: Any) -> Any:
+        return limits.group(values)
 
 
 Params = RlooParams

@@ -277,7 +277,7 @@ def test_preflight_tells_what_a_run_would_take(lab, fake, tmp_path):
     assert told["verdict"]["level"] == "ok"
     assert told["time"] == {"steps": 40, "seconds_per_step": None, "seconds": None}
     with pytest.raises(BadInput, match="is 6, and num_generations is 4"):
-        lab.preflight("grpo", asked | {"per_device_train_batch_size": 6}, "ann", "fake")
+        lab.preflight("grpo", asked | {"per_device_train_batch_size": 6, "num_generations": 4}, "ann", "fake")
 
 
 def test_a_dry_run_tells_what_the_formula_does_not(lab, fake, tmp_path):

@@ -39,7 +39,11 @@ def pairs(tmp_path: Path) -> Path:
             {"adapter": "prefix_tuning", "gradient_checkpointing": "on"},
             "gradient_checkpointing is on, and prefix tuning can't train with it.",
         ),
-        ("grpo", {"per_device_train_batch_size": 6}, "is 6, and num_generations is 4: a step must hold all"),
+        (
+            "grpo",
+            {"per_device_train_batch_size": 6, "num_generations": 4},
+            "is 6, and num_generations is 4: a step must hold all",
+        ),
         ("rloo", {"reward": "nicest"}, "reward is 'nicest'; there is no such reward."),
         ("dpo", {"per_device_train_batch_size": 64}, "per_device_train_batch_size is 64, and there are 8 rows"),
         ("dpo", {"eval_rows": 0, "start_from": "/nowhere/at/all"}, "start_from is 'all', which has no adapter."),
@@ -53,6 +57,17 @@ def test_each_is_answered_with_what_to_do(
         METHODS[method].preflight(check(METHODS[method].params, asked))
     assert message in caught.value.message.replace(str(tiny), "tiny0")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+@pytest.mark.parametrize(
+    ("batch", "answers"), [({}, 4), ({"per_device_train_batch_size": 2}, 2), ({"per_device_train_batch_size": 6}, 3)]
+)
+def test_answers_a_prompt_follow_the_batch_where_they_are_left_out(
+    method: str, batch: dict[str, Any], answers: int
+) -> None:
+    assert check(METHODS[method].params, batch).num_generations == answers
+    assert check(METHODS[method].params, batch | {"num_generations": 2}).num_generations == 2
 
 
 def test_the_layers_that_there_are_are_told(tiny: Path, pairs: Path) -> None:
