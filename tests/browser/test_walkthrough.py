@@ -51,7 +51,7 @@ def pick(page: Page, field: str, value: str) -> None:
     box.fill(value)
     box.press("Enter")
     box.press("Escape")
-    expect(box).to_have_value(value)
+    expect(box).to_have_value(re.compile(f"^{re.escape(value)}"))  # then what it is, where it was offered
 
 
 def train(page: Page, cell: str, model: str, start: str = "", reward: str = "") -> str:
