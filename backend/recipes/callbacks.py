@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 FOLDER = "checkpoints"
 _SMOOTH = 0.2  # weight of the newest step in the time that a step is thought to take
-_ASTRAY = 3.0  # times the first loss
-_MEANS_SOMETHING = 0.05  # a first loss: those of policy methods begin at 0 and say nothing
+_OPENING = 10  # losses to which later ones are compared: of a small batch they jump
+_ASTRAY = 3.0  # times the highest of those
+_MEANS_SOMETHING = 0.05  # a loss at first: those of policy methods begin at 0 and say nothing
 _QUIET = 0.5  # seconds between two Progressed, at least
 _NOT_SHOWN = ("_runtime", "_per_second", "total_flos", "eval_num_tokens", "train_loss")
 
@@ -59,7 +60,7 @@ class Reporter:
         self.tokens = 0.0
         self.eval_loss: float | None = None
         self.step_times: list[float] = []  # of the first steps, in seconds
-        self._first: float | None = None  # loss at the first log
+        self._opening: list[float] = []  # the first losses logged
         self._smooth: float | None = None
         self._warned = False
         self._begun = self._told = -math.inf
@@ -160,11 +161,14 @@ class Reporter:
         if what:
             text = f"The {what.replace('grad_norm', 'gradient')} is {values[what]} at step {state.global_step}"
         else:
-            self._first = loss if self._first is None else self._first
-            self._smooth = loss if self._smooth is None else _SMOOTH * loss + (1 - _SMOOTH) * self._smooth
-            if self._first < _MEANS_SOMETHING or self._smooth < _ASTRAY * self._first:
+            if len(self._opening) < _OPENING:
+                self._opening.append(loss)
                 return
-            text = f"The loss is {self._smooth:.3g} at step {state.global_step} and was {self._first:.3g} at first"
+            self._smooth = loss if self._smooth is None else _SMOOTH * loss + (1 - _SMOOTH) * self._smooth
+            first = max(self._opening)
+            if first < _MEANS_SOMETHING or self._smooth < _ASTRAY * first:
+                return
+            text = f"The loss is {self._smooth:.3g} at step {state.global_step} and was at most {first:.3g} at first"
         text += f": training has gone astray with learning_rate {args.learning_rate:g}."
         hint = f"Clone the run with a smaller learning_rate, such as {args.learning_rate / 10:g}."
         if self.on_divergence == "stop":
@@ -188,5 +192,8 @@ def peak_memory() -> float:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated()) / 1e9
+    if (status := Path("/proc/self/status")).exists():
+        # Not getrusage's figure: that counts the parent, too, as it was at the fork.
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e9

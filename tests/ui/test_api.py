@@ -6,7 +6,8 @@ import ast
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -235,8 +236,14 @@ async def tools(url: str, *calls: tuple[str, dict[str, Any]], token: str = "") -
         return [(await session.list_tools()).tools, *[await session.call_tool(*call) for call in calls]]
 
 
+def asked(answers: Coroutine[Any, Any, list[Any]]) -> list[Any]:
+    """What `tools` gives; in a thread of its own, for a browser that is open has its event loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, answers).result()
+
+
 def test_every_endpoint_is_a_tool_that_says_what_it_does(url):
-    (found,) = asyncio.run(tools(url))
+    (found,) = asked(tools(url))
     assert {tool.name for tool in found} == {name.removeprefix("/") for name in TABLE}
     for tool in found:
         fields = tool.inputSchema["properties"]
@@ -248,13 +255,13 @@ def test_every_endpoint_is_a_tool_that_says_what_it_does(url):
 def test_another_programs_model_chats_reads_and_runs(url):
     chat, rows = ("chat", {"message": "well said"}), ("rows", {"length": 2})
     launch = ("launch", {"recipe": "sft", "params": {"max_steps": 3}, "target": "fake"})
-    _, said, page, launched = asyncio.run(tools(url, chat, rows, launch, token="ann"))
+    _, said, page, launched = asked(tools(url, chat, rows, launch, token="ann"))
     assert said.content[0].text.strip() == "well said"
     assert ast.literal_eval(page.content[0].text)["rows"][1]
     run = ("run", {"run_id": launched.content[0].text})
-    _, status = asyncio.run(tools(url, run, token="ann"))
+    _, status = asked(tools(url, run, token="ann"))
     assert ast.literal_eval(status.content[0].text)["state"] == "finished"
-    _, strange, wrong = asyncio.run(tools(url, run, ("chat", {"message": " "}), token="bob"))
+    _, strange, wrong = asked(tools(url, run, ("chat", {"message": " "}), token="bob"))
     assert strange.isError
     assert "not yours" in strange.content[0].text
     assert "The message is empty" in wrong.content[0].text

@@ -71,6 +71,7 @@ def ask(model: Path, dataset: Path, **more: Any) -> dict[str, Any]:
         "sample_prompts": 2,
         "sample_new_tokens": 8,
         "precision": "fp32",
+        "train_sampling_strategy": "random",  # as in the script; by length the order is our own, which can be resumed
     } | more
 
 
