@@ -14,15 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.ui.scripted import served
 
 pytestmark = pytest.mark.browser
-BUSY = 30_000  # ms
 EVIL = '<img src=x onerror="window.evil = 1"> *bold*'
-
-
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    expect.set_options(timeout=BUSY)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture(scope="module")

@@ -13,18 +13,14 @@ from tests.conftest import Server
 
 pytestmark = pytest.mark.browser
 SLOW = 240_000  # ms; a run begins with importing and loading the model
-BUSY = 30_000  # ms; the page shares its two cores with that
 
 
 @pytest.fixture
 def page(browser: Browser, site: Server) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(BUSY)
-    expect.set_options(timeout=BUSY)
     one = context.new_page()
     one.goto(f"{site.url}/?tab=evaluate")
     yield one
-    expect.set_options(timeout=5_000)
     context.close()
 
 
@@ -90,7 +86,7 @@ def test_on_a_phone_nothing_is_wider_than_the_page(browser: Browser, site: Serve
     phone = browser.new_context(viewport={"width": 390, "height": 844})
     page = phone.new_page()
     page.goto(f"{site.url}/?tab=evaluate")
-    expect(page.locator("#evaluate-start")).to_be_visible(timeout=BUSY)
+    expect(page.locator("#evaluate-start")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     expect(page.locator("#tabs")).to_contain_text(re.compile("Evaluate"))
     phone.close()

@@ -13,16 +13,8 @@ from tests.conftest import Server
 
 pytestmark = pytest.mark.browser
 SLOW = 240_000  # ms; a run begins with importing the trainer and loading the model
-BUSY = 30_000  # ms; the page shares its two cores with a run that trains
 STEPS = 40
 SMALL = {"per_device_train_batch_size": "1", "eval_rows": "2", "sample_prompts": "1", "sample_new_tokens": "8"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    expect.set_options(timeout=BUSY)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture

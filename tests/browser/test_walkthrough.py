@@ -17,13 +17,6 @@ SLOW = 300_000  # ms; a run begins with importing the trainer
 FEW = {"max-steps": "4", "per-device-train-batch-size": "4", "max-length": "400"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    expect.set_options(timeout=60_000)
-    yield
-    expect.set_options(timeout=5_000)
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tiny_model(tmp_path_factory.mktemp("tiny")))
