@@ -9,6 +9,8 @@
     lab.data.rows(dataset, owner)         a page of a dataset; the rest about data is there too
     lab.outcomes.zip(run, owner)          what a run made, to take away; cards, notebooks and sweeps are there too
     lab.evaluations.list(owner)           what was measured; figures, rows, export and comparing are there too
+    lab.hub.repositories.mine(owner)      the Hub: whose sign-in, repositories, this machine's cache, transfers
+    lab.resources.look(owner)             memory, disk, cores, GPU over ten minutes, and who holds what
 
 Every method raises LabError and nothing else.
 """
@@ -38,7 +40,9 @@ from backend.engines.tasks import TASKS, FileParams, whole
 from backend.engines.text import ChatParams, CompleteParams
 from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.evaluations import Evaluations
+from backend.hub import Hub
 from backend.jobs import ENDED, Job, Run, Status
+from backend.learn import learn
 from backend.lens import Lens
 from backend.lineage import related
 from backend.outcomes import Outcomes
@@ -58,10 +62,12 @@ from backend.recipes import script as recipes_script
 from backend.recipes.evaluate import EvaluateParams
 from backend.recipes.params import check
 from backend.recipes.rewards import REWARDS, is_place
+from backend.resources import Resources
 from backend.settings import Settings
 from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
 from backend.store import Claim, Store, room
 from backend.targets import Target
+from backend.vault import Vault
 from backend.votes import Votes
 
 log = logging.getLogger("atelier")
@@ -86,6 +92,10 @@ class Lab:
         self.outcomes = Outcomes(self)
         self.evaluations = Evaluations(store, self.run, self.launch)
         self.votes = Votes(store)
+        self.hub = Hub(self)
+        self.resources = Resources(self)
+        self.vault = Vault(settings.home, settings.env, alone=not settings.public)
+        self.learn = learn
         self.targets: Mapping[str, Target] = {target.name: target for target in targets}
         self.engine = engine
         self.remote = Remote()
@@ -114,11 +124,17 @@ class Lab:
         """Start the engine, which loads the starter. Called once the page is served: before, they share the cores."""
         self.engine.start()
 
+    def rest(self) -> None:
+        """End the engine, and with it what it holds; the next question starts another."""
+        self.engine.stop()
+        self.engine = type(self.engine)(env=self.settings.child_env)
+
     def close(self) -> None:
         """End the engine; runs go on by themselves."""
         self._closed.set()
         self.engine.stop()
         self.data.close()
+        self.hub.close()
         if self._claim:
             self._claim.close()
 
@@ -129,6 +145,7 @@ class Lab:
                     target.tend()
                 except Exception:
                     log.exception("tending %s", target.name)
+            self.resources.sample()
             if self._closed.wait(2):
                 return
 

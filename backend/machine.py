@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,6 +24,20 @@ def place(home: Path, device: str, limit: float = 0) -> Place:
     if limit:
         free.append(int(limit * 1e9))
     return Place(min(free), disk, 2 if device == "cpu" and computes_in_bf16() else 4)
+
+
+def memory_total() -> int:
+    """Bytes of memory of this machine or of its container, whichever is less."""
+    total = psutil.virtual_memory().total
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            total = min(total, int((_GROUP / limit).read_text()))
+    return int(total)
+
+
+def group_free() -> list[int]:
+    """[bytes] that the container leaves; [] where it sets no limit."""
+    return _group(_GROUP)
 
 
 def _group(folder: Path) -> list[int]:

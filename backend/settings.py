@@ -20,6 +20,7 @@ class Settings:
     port: int = 7860
     share: bool = False
     memory_limit: float = 0.0  # GB of address space for the engine and for each run; 0 is no limit
+    cache_limit: float = 0.0  # GB that downloads may make the Hugging Face cache; 0 is the disk's own limit
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # what children inherit; holds secrets
 
     @property
@@ -49,6 +50,7 @@ class Settings:
             port=int(_number(env, "GRADIO_SERVER_PORT", _number(env, "PORT", 7860))),
             share=env.get("GRADIO_SHARE", "").lower() in ("1", "true", "yes"),
             memory_limit=_number(env, "ATELIER_MEMORY_LIMIT", 0),
+            cache_limit=_number(env, "ATELIER_CACHE_LIMIT", 0),
             env=env,
         )
 

@@ -15,6 +15,7 @@ class Page:
     tabs: gr.Tabs  # ids: text · data · tune · run
     run: gr.State  # id of the run shown, '' for none; `?run=ID` sets it too
     chat_with: gr.State  # [model, adapter] to talk to, [] for no wish
+    model: gr.State  # [tab, model]: the model that Tune or Evaluate takes over, [] for no wish
     dataset: gr.State  # the dataset that the Tune tab takes over, '' for no wish
     clone: gr.State  # id of the run whose settings the Tune tab takes over, '' for no wish
     message: gr.State  # what the Text tab takes over as the message to send, '' for no wish

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from backend.lab import Lab
 from ui import api, runs
 from ui.page import Page
-from ui.tabs import data, evaluate, run, text, tune
+from ui.tabs import data, evaluate, hub, run, text, tune
 from ui.visitor import Names, Tokens
 
 TABS = (
@@ -29,6 +29,7 @@ TABS = (
     ("tune", "Tune", tune.build),
     ("evaluate", "Evaluate", evaluate.build),
     ("run", "Run", run.build),
+    ("hub", "Hub", hub.build),
 )
 STYLE = Path(__file__).with_name("style.css")
 SCRIPTS = ("page.js", "chat.js", "history.js", "presets.js")  # in this order
@@ -45,7 +46,7 @@ def build(lab: Lab) -> gr.Blocks:
     with gr.Blocks(title="Atelier", analytics_enabled=False) as blocks:
         # Made out here: what is made inside Tabs counts as one of them, and the tabs change places.
         shown, wish, clone, dataset = gr.State(""), gr.State([]), gr.State(""), gr.State("")
-        message, measured = gr.State(""), gr.State("")
+        message, measured, model = gr.State(""), gr.State(""), gr.State([])
         with gr.Row(elem_id="header"):
             gr.HTML(f"<h1>Atelier</h1> <span id=where>{html.escape(lab.where())}</span>", padding=False)
             if "SPACE_ID" in lab.settings.env and "OAUTH_CLIENT_ID" in lab.settings.env:
@@ -54,7 +55,7 @@ def build(lab: Lab) -> gr.Blocks:
             theme.click(None, js="() => atelier.theme()", api_visibility="private")
         with gr.Tabs(elem_id="tabs") as tabs:
             page = Page(
-                blocks=blocks, tabs=tabs, run=shown, chat_with=wish, dataset=dataset, clone=clone,
+                blocks=blocks, tabs=tabs, run=shown, chat_with=wish, model=model, dataset=dataset, clone=clone,
                 message=message, evaluate=measured, has=frozenset(key for key, *_ in TABS),
             )  # fmt: skip
             for key, title, make in TABS:
@@ -108,7 +109,10 @@ def launch(lab: Lab) -> gr.Blocks:
         share=lab.settings.share,
         app_kwargs={"routes": [Route("/health", _health)], "middleware": [names]},
         theme=_theme(),
-        css_paths=[STYLE, *(STYLE.with_name(f"{name}.css") for name in ("runs", "data", "tasks", "evaluate", "chat"))],
+        css_paths=[
+            STYLE,
+            *(STYLE.with_name(f"{name}.css") for name in ("runs", "data", "tasks", "evaluate", "hub", "chat")),
+        ],
         head=HEAD,
         allowed_paths=[MEDIA_ROOT],  # the example pictures and recordings that Gradio brings along
         favicon_path=Path(__file__).with_name("favicon.svg"),

@@ -56,6 +56,19 @@ def silently(handler: Callable[..., Any], otherwise: Callable[[], Any] = gr.skip
     return quiet
 
 
+def calmly(handler: Callable[..., Any], otherwise: Callable[[errors.LabError], Any]) -> Callable[..., Any]:
+    """Wrap what is drawn in its own place: a LabError gives `otherwise(error)`, which says it there."""
+
+    @functools.wraps(handler)
+    def calm(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handler(*args, **kwargs)
+        except errors.LabError as error:
+            return otherwise(error)
+
+    return calm
+
+
 def as_json(text: str, name: str, hint: str = 'Write an object, for example {"max_steps": 10}.') -> Any:
     """What JSON text stands for. Raises BadInput where json would raise its own error."""
     try:

@@ -36,9 +36,11 @@ class Scripted:
     A task tells what it was asked.
     """
 
-    def __init__(self, step: float = 0.005) -> None:
+    def __init__(self, step: float = 0.005, env: Mapping[str, str] | None = None) -> None:
         self.step = step
         self.closed = 0
+        self.pid: int | None = None
+        self.busy = 0
 
     def start(self) -> None:
         """It is always there."""

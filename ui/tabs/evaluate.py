@@ -326,6 +326,7 @@ def build(lab: Lab, page: Page) -> None:
     export.click(on_export, [shown, form_of], file, **PRIVATE).success(None, None, None, js=PRESS, **PRIVATE)
     models.focus(on_models, None, models, **PRIVATE)
     dataset.focus(on_datasets, None, dataset, **PRIVATE)
+    page.model.change(_taken_model, page.model, [models, page.model], **PRIVATE)
     page.evaluate.change(_taken, page.evaluate, [dataset, page.evaluate, *begun], **PRIVATE)
 
 
@@ -334,6 +335,11 @@ def _taken(name: str) -> list[Any]:
     if name.startswith("run/"):
         return [gr.skip(), "", name.removeprefix("run/"), gr.Timer(active=True)]
     return [name, "", gr.skip(), gr.skip()] if name else [gr.skip()] * 4
+
+
+def _taken_model(wish: list[str]) -> list[Any]:
+    """The model that another tab wishes for here; the wish is done with."""
+    return [[wish[1]], []] if wish and wish[0] == "evaluate" else [gr.skip(), gr.skip()]
 
 
 def _picked(event: gr.EventData) -> list[Any]:

@@ -260,12 +260,18 @@ def build(lab: Lab, page: Page) -> None:
     for after in (pressed.then, pressed.failure):  # `then` does not follow an error
         after(lambda: gr.update(interactive=True, value="Run"), None, launch, **PRIVATE)
     page.dataset.change(_taken, page.dataset, [dataset, page.dataset], **PRIVATE)
+    page.model.change(_taken_model, page.model, [model, page.model], **PRIVATE)
     page.clone.change(on_clone, page.clone, [*form.inputs, *groups, walk, parent, page.clone, code], **PRIVATE)
 
 
 def _taken(name: str) -> list[Any]:
     """The dataset that another tab wishes for; the wish is done with."""
     return [name, ""] if name else [gr.skip(), gr.skip()]
+
+
+def _taken_model(wish: list[str]) -> list[Any]:
+    """The model that another tab wishes for here; the wish is done with."""
+    return [wish[1], []] if wish and wish[0] == "tune" else [gr.skip(), gr.skip()]
 
 
 def _ways(back: str, on: str, skip: str = "") -> tuple[gr.Button, gr.Button, gr.Button]:

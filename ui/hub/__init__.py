@@ -1,0 +1,1 @@
+"""The Hub tab: what is drawn, and what its presses do."""
