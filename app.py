@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 
+from backend.answers import Answers
 from backend.errors import LabError
 from backend.lab import Lab
+from backend.quota import Quotas
 from backend.settings import Settings
+from backend.speeds import Speeds
 from backend.targets.local import Local
 
 
 def main() -> int:
     try:
         settings = Settings.read()
-        lab = Lab.open(settings, lambda s: (Local(s.home, env=s.child_env),))
+        lab = lent(settings) if settings.zerogpu else Lab.open(settings, lambda s: (Local(s.home, env=s.child_env),))
     except LabError as error:
         print(f"Atelier can't start: {error}", file=sys.stderr)
         return 1
@@ -21,6 +24,19 @@ def main() -> int:
 
     serve(lab)
     return 0
+
+
+def lent(settings: Settings) -> Lab:
+    """With a GPU that is lent for seconds; what does not need one stays with the CPU."""
+    from backend.targets import zerogpu
+
+    zerogpu.warm()
+    quotas, speeds = Quotas(), Speeds(settings.home / "speeds.json")
+    return Lab.open(
+        settings,
+        lambda s: (zerogpu.ZeroGPU(s.home, quotas, s.slice_seconds), Local(s.home, "cpu", s.child_env)),
+        lambda process: Answers(process, zerogpu.answer, quotas, speeds),
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ LabError
 ├── HubError          the Hub refused or can't be reached
 │   └── Gated         the repository wants terms accepted or a sign-in
 ├── NoRoom            memory or disk ran out
+├── Refused           ZeroGPU lends no GPU for this now
 ├── EngineDied        the process that answers went away
 ├── HomeInUse         another server works on the same data folder
 └── Broken            the unknown, caught once, logged with its traceback
@@ -72,6 +73,22 @@ class NoRoom(LabError):
     """Memory or disk ran out."""
 
     code = "no_room"
+
+
+class Refused(LabError):
+    """ZeroGPU lends no GPU for this now.
+
+    `left` are the seconds that its visitor has, None unknown; `wait` those until a new try.
+    """
+
+    code = "zerogpu.refused"
+
+    def __init__(
+        self, message: str, hint: str = "", code: str | None = None, left: int | None = None, wait: float = 60
+    ) -> None:
+        super().__init__(message, hint, code)
+        self.left = left
+        self.wait = wait
 
 
 class EngineDied(LabError):

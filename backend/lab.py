@@ -8,6 +8,7 @@
     lab.runs(owner)                       the owner's runs, newest first
     lab.data.rows(dataset, owner)         a page of a dataset; the rest about data is there too
     lab.outcomes.zip(run, owner)          what a run made, to take away; cards, notebooks and sweeps are there too
+    lab.lending.turn(owner)               ZeroGPU: the next slice of a run; what things cost there is told here too
     lab.evaluations.list(owner)           what was measured; figures, rows, export and comparing are there too
     lab.hub.repositories.mine(owner)      the Hub: whose sign-in, repositories, this machine's cache, transfers
     lab.resources.look(owner)             memory, disk, cores, GPU over ten minutes, and who holds what
@@ -25,7 +26,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from backend import events as ev
 from backend import machine
@@ -43,6 +44,7 @@ from backend.evaluations import Evaluations
 from backend.hub import Hub
 from backend.jobs import ENDED, Job, Run, Status
 from backend.learn import learn
+from backend.lending import Lending
 from backend.lens import Lens
 from backend.lineage import related
 from backend.outcomes import Outcomes
@@ -70,6 +72,9 @@ from backend.targets import Target
 from backend.vault import Vault
 from backend.votes import Votes
 
+if TYPE_CHECKING:
+    from backend.answers import Answers
+
 log = logging.getLogger("atelier")
 ANSWERS: Mapping[str, type[ChatParams] | type[CompleteParams]] = {"chat": ChatParams, "complete": CompleteParams}
 _FOLDS = 512  # runs whose fold is kept in memory
@@ -84,7 +89,9 @@ _DISK = 300_000_000  # bytes that a run may need for its checkpoints
 class Lab:
     """What Atelier can do, over one data folder."""
 
-    def __init__(self, settings: Settings, store: Store, targets: Sequence[Target], engine: EngineProcess) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, targets: Sequence[Target], engine: EngineProcess | Answers
+    ) -> None:
         self.settings = settings
         self.store = store
         self.catalog = Catalog(settings, store)
@@ -101,6 +108,7 @@ class Lab:
         self.remote = Remote()
         self.token = self._own_token  # of an owner, '' for none; the page puts its own in place
         self.lenses = Lens(settings.child_env)
+        self.lending = Lending(self)
         self._folds: OrderedDict[str, tuple[int, Status]] = OrderedDict()
         self._ended: dict[str, tuple[dict[str, Any], int]] = {}  # folds to remember at the next listing
         self._lock = threading.Lock()
@@ -108,12 +116,20 @@ class Lab:
         self._salt = secrets.token_bytes(16)
 
     @classmethod
-    def open(cls, settings: Settings, targets: Callable[[Settings], Sequence[Target]]) -> Lab:
-        """Claim the data folder and look after the queue. Raises HomeInUse, NoRoom."""
+    def open(
+        cls,
+        settings: Settings,
+        targets: Callable[[Settings], Sequence[Target]],
+        answers: Callable[[EngineProcess], EngineProcess | Answers] = lambda process: process,
+    ) -> Lab:
+        """Claim the data folder and look after the queue. Raises HomeInUse, NoRoom.
+
+        `answers` may put something before the engine's process.
+        """
         claim = Claim(settings.home)
         store = Store(settings.home)
         engine = EngineProcess(env=settings.child_env)
-        lab = cls(settings, store, targets(settings), engine)
+        lab = cls(settings, store, targets(settings), answers(engine))
         lab._claim = claim
         threading.Thread(target=lab._tend, daemon=True, name="tend").start()
         return lab
@@ -160,7 +176,8 @@ class Lab:
                 return
             params["model"] = self.catalog.model(str(params.get("model") or ""), owner)
             params["adapter"] = self.catalog.adapter(str(params.get("adapter") or ""), owner)
-            for event in self.engine.stream(engine, params, owner=self._alias(owner)):
+            who = owner if self.lending.on else self._alias(owner)
+            for event in self.engine.stream(engine, params, owner=who):
                 if isinstance(event, ev.Failed):
                     raise LabError(event.message, event.hint, event.code)
                 yield event
@@ -231,11 +248,11 @@ class Lab:
 
     @door
     def preflight(self, recipe: str, params: Mapping[str, Any], owner: str, target: str = "local") -> dict[str, Any]:
-        """What a run would take: {memory, time, disk, verdict, fixes}, by formula, or as a run like it has measured.
+        """What a run would take: {memory, time, disk, verdict, fixes, price}, by formula or as measured.
 
         memory {needed, free, measured, parts}, disk {needed, free} in bytes; time {steps, seconds_per_step, seconds},
         None where nothing like it has run; verdict {level: ok, tight, no, unknown; text}; fixes, each {title, set:
-        settings that change, needed}. Raises what `launch` raises.
+        settings that change, needed}; price is what it costs there, in lines. Raises what `launch` raises.
         """
         place = machine.place(
             self.settings.home, getattr(self._target(target), "device", "cpu"), self.settings.memory_limit
@@ -243,21 +260,23 @@ class Lab:
         asked, resolved = self.checked(recipe, params, owner)
         method = self._method(recipe)
         checked = check(method.params, resolved)
-        pace, took = self._measured(recipe, asked, owner)
+        pace, took = self._measured(recipe, asked, owner, target)
         folder = limits.local(checked.model)
-        return preflight.estimate(recipe, checked, method.wants, folder, place, pace, took)
+        seen = preflight.estimate(recipe, checked, method.wants, folder, place, pace, took)
+        return seen | {"price": self.lending.price(target, seen["time"]["seconds"], owner)}
 
     @door
     def dry_run(self, recipe: str, params: Mapping[str, Any], owner: str, target: str = "local") -> Run:
         """Three steps on the longest rows: a run whose end tells memory_gb and seconds_per_step, and keeps nothing."""
         return self.launch(recipe, {**params, "dry_run": True}, owner, target)
 
-    def _measured(self, recipe: str, asked: Mapping[str, Any], owner: str) -> tuple[float | None, int]:
-        """(seconds a step, bytes at most) of the newest run that took as much, if there was one."""
+    def _measured(self, recipe: str, asked: Mapping[str, Any], owner: str, target: str) -> tuple[float | None, int]:
+        """(seconds a step, bytes at most) of the newest run there that took as much, if there was one."""
         free = {"dry_run", "max_steps", "num_train_epochs", "seed", "learning_rate", "save_steps", "logging_steps"}
         for run in self.store.runs(owner, 50):
             params = run.job.params
-            if run.job.recipe != recipe or any(asked[name] != params.get(name) for name in asked.keys() - free):
+            same = all(asked[name] == params.get(name) for name in asked.keys() - free)
+            if not same or (run.job.recipe, run.job.target) != (recipe, target):
                 continue
             metrics = self._status(run).metrics
             pace, rows = metrics.get("seconds_per_step"), metrics.get("rows_per_second")

@@ -12,12 +12,15 @@ import psutil
 from backend.recipes.device import computes_in_bf16
 from backend.recipes.preflight import Place
 
+_ZEROGPU = 70_000_000_000  # bytes of the part of a GPU that ZeroGPU lends
 _GROUP = Path("/sys/fs/cgroup")
 
 
 def place(home: Path, device: str, limit: float = 0) -> Place:
-    """Where a run on `device` (cpu, mps, cuda:0) would go; `limit` is the GB that a run may take, 0 for no limit."""
+    """Where a run on `device` (cpu, mps, cuda:0, zerogpu) would go; `limit` GB may be taken, 0: all."""
     disk = shutil.disk_usage(home).free
+    if device == "zerogpu":
+        return Place(_ZEROGPU, disk, 2, gpu=True)
     if device.startswith("cuda"):
         return Place(_gpu(), disk, 2, gpu=True)
     free = [int(psutil.virtual_memory().available), *_group(_GROUP)]

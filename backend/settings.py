@@ -21,6 +21,8 @@ class Settings:
     share: bool = False
     memory_limit: float = 0.0  # GB of address space for the engine and for each run; 0 is no limit
     cache_limit: float = 0.0  # GB that downloads may make the Hugging Face cache; 0 is the disk's own limit
+    zerogpu: bool = False  # whether this is a ZeroGPU Space
+    slice_seconds: int = 55  # of a run on ZeroGPU
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # what children inherit; holds secrets
 
     @property
@@ -31,7 +33,8 @@ class Settings:
     @property
     def child_env(self) -> Mapping[str, str]:
         """What the engine and the runs inherit."""
-        return {**self.env, "ATELIER_HOME": str(self.home), "ATELIER_STARTER": str(self.starter)}
+        inherited = {name: value for name, value in self.env.items() if not name.startswith("SPACES_ZERO")}
+        return {**inherited, "ATELIER_HOME": str(self.home), "ATELIER_STARTER": str(self.starter)}
 
     @classmethod
     def read(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -51,6 +54,8 @@ class Settings:
             share=env.get("GRADIO_SHARE", "").lower() in ("1", "true", "yes"),
             memory_limit=_number(env, "ATELIER_MEMORY_LIMIT", 0),
             cache_limit=_number(env, "ATELIER_CACHE_LIMIT", 0),
+            zerogpu=env.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"),
+            slice_seconds=int(_number(env, "ATELIER_SLICE", 55)),
             env=env,
         )
 

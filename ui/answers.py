@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,7 +134,8 @@ def together(
             put(side, None)
 
     pool = ThreadPoolExecutor(len(streams), "answer")
-    pulls = [pool.submit(pull, side, stream) for side, stream in enumerate(streams)]
+    # In a copy of this context: ZeroGPU looks there for the visitor's request.
+    pulls = [pool.submit(copy_context().run, pull, side, stream) for side, stream in enumerate(streams)]
     open_ = len(streams)
     try:
         while open_:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import signal
 import socket
 import sys
@@ -19,6 +18,7 @@ from starlette.routing import Route
 
 from backend.lab import Lab
 from ui import api, runs
+from ui.lent import lent, name
 from ui.page import Page
 from ui.tabs import data, evaluate, hub, run, text, tune
 from ui.visitor import Names, Tokens
@@ -48,7 +48,7 @@ def build(lab: Lab) -> gr.Blocks:
         shown, wish, clone, dataset = gr.State(""), gr.State([]), gr.State(""), gr.State("")
         message, measured, model = gr.State(""), gr.State(""), gr.State([])
         with gr.Row(elem_id="header"):
-            gr.HTML(f"<h1>Atelier</h1> <span id=where>{html.escape(lab.where())}</span>", padding=False)
+            header = gr.HTML(name(lab.where()), padding=False)
             if "SPACE_ID" in lab.settings.env and "OAUTH_CLIENT_ID" in lab.settings.env:
                 gr.LoginButton("Sign in", "Sign out ({})", size="sm", scale=0, min_width=90, elem_id="sign-in")
             theme = gr.Button("◐ Theme", size="sm", scale=0, min_width=80, elem_id="theme")
@@ -62,6 +62,7 @@ def build(lab: Lab) -> gr.Blocks:
                 with gr.Tab(title, id=key, elem_id=f"tab-{key}"):
                     make(lab, page)
         runs.sidebar(lab, page)
+        lent(lab, blocks, header)
         api.publish(lab)
         blocks.load(None, js="() => atelier.begin()", api_visibility="private")
         lab.token = tokens = Tokens(lab.token)
@@ -134,8 +135,8 @@ def serve(lab: Lab) -> None:
         lab.close()
         sys.exit(f"Port {port} is taken by another program. Stop that, or set GRADIO_SERVER_PORT to another number.")
     ended = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: ended.set())
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: ended.set())
     blocks = launch(lab)
     lab.warm()
     print(f"Atelier is at {blocks.local_url.rstrip('/')}", flush=True)

@@ -188,7 +188,7 @@ def cost(seen: Mapping[str, Any], waiting: int) -> str:
         time = f"About {duration(seconds)} for {plural(count, 'step')}, going by an earlier run like this."
     how = "as a run like it took" if memory["measured"] else "by formula"
     lines = [
-        "No extra cost: it runs where this page is served.",
+        *seen["price"],
         f"{plural(waiting, 'run')} before yours." if waiting else "Nothing waits: it starts at once.",
         time,
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import resource
 import sys
 import time
@@ -22,6 +23,7 @@ _SMOOTH = 0.2  # weight of the newest step in the time that a step is thought to
 _OPENING = 10  # losses to which later ones are compared: of a small batch they jump
 _ASTRAY = 3.0  # times the highest of those
 _MEANS_SOMETHING = 0.05  # a loss at first: those of policy methods begin at 0 and say nothing
+_MEASURING = 10.0  # seconds that an evaluation with samples is thought to take before one was timed
 _QUIET = 0.5  # seconds between two Progressed, at least
 _NOT_SHOWN = ("_runtime", "_per_second", "total_flos", "eval_num_tokens", "train_loss")
 
@@ -54,7 +56,9 @@ class Reporter:
         self.clock = clock
         self.on_divergence = on_divergence
         self.dry = dry  # a dry run keeps nothing
-        self.stopped = ""  # `save` or `cancel` once its owner asked
+        self.stopped = ""  # `save` or `cancel` once its owner asked, `save` also when its time is over
+        self.reason = "stopped and saved"
+        self.until = float(os.environ.get("ATELIER_UNTIL") or math.inf)  # when all must be saved, since the epoch
         self.steps = 0  # made by this process
         self.seconds = 0.0  # spent in them: without evaluations, samples and checkpoints
         self.tokens = 0.0
@@ -90,14 +94,17 @@ class Reporter:
         if last or now - self._told >= _QUIET:
             self._told = now
             self.say(ev.Progressed(done=state.global_step, total=state.max_steps, eta=self._eta(state)))
+        due = last or state.global_step % (self.save_steps or 1) == 0
         self.stopped = self._wish()
+        if not self.stopped and not last and not self._time_for_more(took, due):
+            self.stopped, self.reason = "save", "its slice of time is over; open this page to go on"
         control.should_save = control.should_evaluate = False
         if self.stopped:
             control.should_training_stop = True
             control.should_save = control.should_log = self.stopped == "save"
         elif self.dry:
             return
-        elif last or state.global_step % (self.save_steps or 1) == 0:
+        elif due:
             control.should_save = control.should_log = True
             control.should_evaluate = self.evaluates
             self._begun = now
@@ -137,6 +144,12 @@ class Reporter:
             return (self.folder / "stop").read_text().strip()
         except FileNotFoundError:
             return ""
+
+    def _time_for_more(self, took: float, due: bool) -> bool:
+        """Whether one more step, and what is due before it, ends before `until`."""
+        measures = due and not self.dry and (self.evaluates or self.samples)
+        measuring = (self._pause or _MEASURING) if measures else 0.0
+        return time.time() + (self._step or took) + measuring <= self.until
 
     def _eta(self, state: Any) -> float | None:
         if self._step is None:

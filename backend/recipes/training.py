@@ -295,7 +295,7 @@ def train(trainer: Trainer, watching: Reporter, start: Start, params: TrainParam
         save_adapter(trainer.model, trainer.processing_class, folder, source, params.model)
         say(ev.Produced(kind="adapter", name=ADAPTER, file=ADAPTER, step=step))
     if watching.stopped and step < trainer.state.max_steps:
-        say(ev.Paused(step=step, reason="stopped and saved"))
+        say(ev.Paused(step=step, reason=watching.reason))
         return
     values: dict[str, Any] = {"steps": step, "seconds": round(whole.metrics["train_runtime"], 1)}
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]  # of all, before a resume too

@@ -1,34 +1,10 @@
-"""The log that a keeper writes, and the lines it reads."""
+"""The lines that a keeper reads, and what it says of the dead."""
 
-import json
 import os
 
 import pytest
 
-from backend import events as ev
-from backend.jobs import Job
-from backend.store import Store
-from backend.targets.keeper import Log, _how_it_died, _lines
-
-
-@pytest.fixture
-def run(tmp_path):
-    return Store(tmp_path).add(Job("count", {}, "local", "ann"), {})
-
-
-def test_a_full_disk_is_told_from_the_reserve(run):
-    """/dev/full refuses every write, as a full disk does."""
-    log = Log(run)
-    assert log.add(ev.Wrote(text="before"))
-    good, log.file = log.file, os.open("/dev/full", os.O_WRONLY)
-    assert not log.add(ev.Wrote(text="lost"))
-    assert not (run.folder / "reserve").exists(), "its room is free for the last word"
-    assert not log.add(ev.Wrote(text="no longer tried"))
-    os.close(log.file)
-    log.file = good
-    log.add_last(ev.Failed(code="no_room.disk", message="full"))
-    told = [json.loads(line)["type"] for line in run.log.read_text().splitlines()]
-    assert told == ["Wrote", "Failed"]
+from backend.targets.keeper import _how_it_died, _lines
 
 
 def test_lines_as_programs_write_them():

@@ -1,0 +1,60 @@
+"""What a page asks about ZeroGPU: its runs' next slice, what is left of a visitor's time, what things cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from backend.door import door
+from backend.quota import span
+from backend.slices import plan, words
+
+if TYPE_CHECKING:
+    from backend.answers import Answers
+    from backend.lab import Lab
+    from backend.targets.zerogpu import ZeroGPU
+
+HERE = "No extra cost: it runs where this page is served."
+
+
+class Lending:
+    """Off elsewhere than on ZeroGPU: then nothing is asked and nothing costs."""
+
+    def __init__(self, lab: Lab) -> None:
+        target: Any = lab.targets.get("zerogpu")
+        engine: Any = lab.engine
+        self._target: ZeroGPU | None = target
+        self._answers: Answers | None = engine if target else None
+        if target:
+            target.quotas.token = lambda owner: lab.token(owner)
+
+    @property
+    def on(self) -> bool:
+        return self._target is not None
+
+    @door
+    def turn(self, owner: str) -> str:
+        """A page of `owner` is open and asks, with its request at hand: see `ZeroGPU.turn`. The run's id, or ''."""
+        return self._target.turn(owner) if self._target else ""
+
+    @door
+    def left(self, owner: str) -> str:
+        """`ZeroGPU: 3 min 10 s of your 5 min left today`, for the header; '' elsewhere."""
+        return f"ZeroGPU: {self._target.quotas.of(owner).words}" if self._target else ""
+
+    @door
+    def ask(self, request: Mapping[str, Any], owner: str) -> str:
+        """What an answer would cost: `Asks ZeroGPU for 12 s of …`; '' elsewhere."""
+        if not self._target or not self._answers:
+            return ""
+        quota = self._target.quotas.of(owner)
+        seconds = self._answers.seconds(request)
+        if seconds > quota.left:
+            return f"ZeroGPU: {quota.words}, and {span(seconds)} are needed. This machine's CPU answers. {quota.more}"
+        return f"Asks ZeroGPU for {span(seconds)}; {quota.words}."
+
+    def price(self, target: str, training: float | None, owner: str) -> list[str]:
+        """What a run costs there, in lines."""
+        if target != "zerogpu" or not self._target:
+            return [HERE]
+        return words(plan(training, self._target.slice_seconds), self._target.quotas.of(owner))
