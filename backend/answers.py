@@ -26,6 +26,16 @@ class Answers:
         self.quotas = quotas
         self.speeds = speeds
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process that answers on the CPU."""
+        return self.process.pid
+
+    @property
+    def busy(self) -> int:
+        """How many answers are open there."""
+        return self.process.busy
+
     def start(self) -> None:
         self.process.start()
 

@@ -143,7 +143,10 @@ class Lab:
     def rest(self) -> None:
         """End the engine, and with it what it holds; the next question starts another."""
         self.engine.stop()
-        self.engine = type(self.engine)(env=self.settings.child_env)
+        if isinstance(self.engine, EngineProcess):
+            self.engine = type(self.engine)(env=self.settings.child_env)
+        else:
+            self.engine.process = EngineProcess(env=self.settings.child_env)
 
     def close(self) -> None:
         """End the engine; runs go on by themselves."""
