@@ -33,7 +33,7 @@ class Settings:
     @property
     def child_env(self) -> Mapping[str, str]:
         """What the engine and the runs inherit."""
-        inherited = {name: value for name, value in self.env.items() if not name.startswith("SPACES_ZERO")}
+        inherited = {name: value for name, value in self.env.items() if not name.lower().startswith("spaces_zero")}
         return {**inherited, "ATELIER_HOME": str(self.home), "ATELIER_STARTER": str(self.starter)}
 
     @classmethod
