@@ -10,13 +10,15 @@ from backend.lab import Lab
 from backend.quota import Quotas
 from backend.settings import Settings
 from backend.speeds import Speeds
+from backend.targets import Target
+from backend.targets.hf_jobs import HfJobs
 from backend.targets.local import Local
 
 
 def main() -> int:
     try:
         settings = Settings.read()
-        lab = lent(settings) if settings.zerogpu else Lab.open(settings, lambda s: (Local(s.home, env=s.child_env),))
+        lab = lent(settings) if settings.zerogpu else Lab.open(settings, owned)
     except LabError as error:
         print(f"Atelier can't start: {error}", file=sys.stderr)
         return 1
@@ -24,6 +26,11 @@ def main() -> int:
 
     serve(lab)
     return 0
+
+
+def owned(settings: Settings) -> tuple[Target, ...]:
+    """Where work runs on a machine of one's own: here, and on hardware that its owner rents."""
+    return Local(settings.home, env=settings.child_env), HfJobs(settings.home, env=settings.child_env)
 
 
 def lent(settings: Settings) -> Lab:
@@ -34,7 +41,11 @@ def lent(settings: Settings) -> Lab:
     quotas, speeds = Quotas(), Speeds(settings.home / "speeds.json")
     return Lab.open(
         settings,
-        lambda s: (zerogpu.ZeroGPU(s.home, quotas, s.slice_seconds), Local(s.home, "cpu", s.child_env)),
+        lambda s: (
+            zerogpu.ZeroGPU(s.home, quotas, s.slice_seconds),
+            Local(s.home, "cpu", s.child_env),
+            HfJobs(s.home, s.child_env),
+        ),
         lambda process: Answers(process, zerogpu.answer, quotas, speeds),
     )
 

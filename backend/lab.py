@@ -69,6 +69,7 @@ from backend.settings import Settings
 from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
 from backend.store import Claim, Store, room
 from backend.targets import Target
+from backend.targets.hf_jobs import HfJobs
 from backend.vault import Vault
 from backend.votes import Votes
 
@@ -104,6 +105,9 @@ class Lab:
         self.vault = Vault(settings.home, settings.env, alone=not settings.public)
         self.learn = learn
         self.targets: Mapping[str, Target] = {target.name: target for target in targets}
+        for target in targets:
+            if isinstance(target, HfJobs):
+                target.token = self._sign_in
         self.engine = engine
         self.remote = Remote()
         self.token = self._own_token  # of an owner, '' for none; the page puts its own in place
@@ -232,6 +236,8 @@ class Lab:
         """Check everything that can be checked now, then queue. Raises BadInput, BadData, NotFound, NoRoom, …"""
         place = self._target(target)
         asked, resolved = self.checked(recipe, params, owner)
+        if isinstance(place, HfJobs):
+            place.check(target, owner)
         with room(self.settings.home, _DISK):
             run = self.store.add(Job(recipe, asked, target, owner, group), resolved, parent)
         place.start(run)
@@ -257,8 +263,9 @@ class Lab:
         None where nothing like it has run; verdict {level: ok, tight, no, unknown; text}; fixes, each {title, set:
         settings that change, needed}; price is what it costs there, in lines. Raises what `launch` raises.
         """
-        place = machine.place(
-            self.settings.home, getattr(self._target(target), "device", "cpu"), self.settings.memory_limit
+        device = getattr(self._target(target), "device", "cpu")
+        place = self.hub.rented.place(owner, target) or machine.place(
+            self.settings.home, device, self.settings.memory_limit
         )
         asked, resolved = self.checked(recipe, params, owner)
         method = self._method(recipe)
@@ -266,7 +273,8 @@ class Lab:
         pace, took = self._measured(recipe, asked, owner, target)
         folder = limits.local(checked.model)
         seen = preflight.estimate(recipe, checked, method.wants, folder, place, pace, took)
-        return seen | {"price": self.lending.price(target, seen["time"]["seconds"], owner)}
+        price = self.hub.rented.price(owner, target, seen["time"]["seconds"])
+        return seen | {"price": price or self.lending.price(target, seen["time"]["seconds"], owner)}
 
     @door
     def dry_run(self, recipe: str, params: Mapping[str, Any], owner: str, target: str = "local") -> Run:
@@ -496,11 +504,16 @@ class Lab:
         return METHODS[name]
 
     def _target(self, name: str) -> Target:
+        name = name.partition(":")[0]  # what follows is for the target itself
         if name not in self.targets:
             raise NotFound(
                 f"There is no target {name[:40]!r} here.", f"Choose one of {', '.join(self.targets)}.", "target.unknown"
             )
         return self.targets[name]
+
+    def _sign_in(self, owner: str) -> str:
+        """The token of an owner, for a target that works in their name."""
+        return self.token(owner)
 
     # -- models and data ----------------------------------------------------------------------------------------
 
@@ -637,9 +650,13 @@ class Lab:
         return next(iter(self.targets.values())).describe()
 
     @door
-    def places(self) -> list[tuple[str, str, int]]:
-        """Where a run can go: (target, in a few words, runs that work or wait there)."""
+    def places(self, owner: str = "") -> list[tuple[str, str, int]]:
+        """Where a run can go: (target, in a few words, runs that work or wait there); with an `owner` what they rent.
+
+        Of `hf_jobs` the flavor and the seconds are still to be named: see `hub.rented`.
+        """
         return [
             (name, target.describe(), len(self.store.line(getattr(target, "device", name))))
             for name, target in self.targets.items()
+            if not isinstance(target, HfJobs) or (owner and self.token(owner))
         ]

@@ -3,6 +3,7 @@
     lab.hub.account.who(owner)                    whose sign-in is used, where it comes from, and what it may
     lab.hub.repositories.mine(owner, "model")     their repositories; search, page, create, rename, delete are there too
     lab.hub.cache.look(owner)                     what the cache of this machine holds; what deleting would free
+    lab.hub.rented.cost(owner, target)            what a run on Hugging Face Jobs costs at most
     lab.hub.transfers.download(owner, name)       begins to bring a repository here; uploads are there too
 
 Every method raises LabError and nothing else. Without a network the cache is still there.
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from backend.errors import NotYours
 from backend.hub.account import Account
 from backend.hub.cache import Cache
+from backend.hub.rented import Rented
 from backend.hub.repositories import Repositories
 from backend.hub.transfers import Transfers
 
@@ -29,6 +31,7 @@ class Hub:
         self.lab = lab
         self.account = Account(lab)
         self.repositories = Repositories(lab, self.account)
+        self.rented = Rented(lab)
         self.cache = Cache(lab.settings, self.keeps)
         self.transfers = Transfers(lab, self.cache, self.keeps)
 

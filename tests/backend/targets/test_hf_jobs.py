@@ -1,0 +1,205 @@
+"""Runs on Hugging Face Jobs, played by real processes of the very command that is sent to the local Hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from backend import events as ev
+from backend.errors import BadInput, LabError
+from backend.jobs import Job, Run, fold
+from backend.targets.hf_jobs import HfJobs, courier_lives, told, wanted
+from tests import localhub
+from tests.datahub import here
+from tests.localhub import ANN, BOB, Hub
+from tests.localjobs import Jobs
+
+WHO, TARGET = "user-ann", "hf_jobs:cpu-basic:600"
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with localhub.serving() as found:
+        yield found
+
+
+@pytest.fixture
+def jobs(hub: Hub, tmp_path: Path) -> Jobs:
+    return Jobs(hub, tmp_path / "there")
+
+
+@pytest.fixture
+def target(hub: Hub, jobs: Jobs, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfJobs]:
+    here(monkeypatch, hub.url)
+    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1"}
+    one = HfJobs(home, env, "tests.backend.targets.recipes")
+    one.token = {WHO: ANN, "user-bob": BOB}.get  # type: ignore[assignment]
+    yield one
+    for run in one.store.runs(WHO):
+        if courier_lives(run):
+            end(run, signal.SIGKILL)
+
+
+def end(run: Run, how: int) -> None:
+    """Take the run's courier away, and wait until it is gone."""
+    process = psutil.Process(json.loads((run.folder / "courier.json").read_text())["pid"])
+    process.send_signal(how)
+    psutil.wait_procs([process], timeout=10)
+    wait(lambda: not courier_lives(run))
+
+
+def wait(condition: Callable[[], Any], seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def launch(target: HfJobs, where: str = TARGET, **params: Any) -> Run:
+    job = Job("count", {"steps": 5, **params}, where, WHO)
+    run = target.store.add(job, job.params)
+    target.start(run)
+    return run
+
+
+def events(run: Run) -> list[ev.Event]:
+    return ev.read(run.log)[0]
+
+
+def state(target: HfJobs, run: Run) -> str:
+    living = target.alive(run)
+    return str(fold(events(run)).state(alive=living, waiting=False, stop=run.stop))
+
+
+def ended(target: HfJobs, run: Run) -> str:
+    def over() -> bool:
+        target.tend()
+        return not target.alive(run)
+
+    wait(over)
+    return state(target, run)
+
+
+def losses(run: Run) -> list[int]:
+    return [one.step for one in events(run) if isinstance(one, ev.Measured) and "loss" in one.values]
+
+
+def test_hardware_with_prices_and_the_most_it_can_cost(target: HfJobs) -> None:
+    hardware = {one["flavor"]: one for one in target.hardware(WHO)}
+    assert list(hardware) == ["cpu-basic", "t4-small", "l4x4"]
+    assert (hardware["l4x4"]["gpus"], hardware["l4x4"]["memory"]) == (4, 96_000_000_000)
+    cost = target.cost(WHO, "hf_jobs:t4-small:5400")
+    assert (cost["price"], cost["dollars"]) == (pytest.approx(0.40002), pytest.approx(0.60003))
+    for wrong in ("hf_jobs", "hf_jobs:t4-small", "hf_jobs:t4-small:5", "hf_jobs:t4-small:x"):
+        with pytest.raises(BadInput, match="names no hardware and time"):
+            wanted(wrong)
+    with pytest.raises(BadInput, match="no hardware 'h900'"):
+        target.cost(WHO, "hf_jobs:h900:600")
+    with pytest.raises(LabError, match="nobody is signed in"):
+        target.check(TARGET, "visitor-x")
+
+
+def test_a_run_goes_there_and_what_it_made_lands_here(target: HfJobs, hub: Hub, jobs: Jobs) -> None:
+    run = launch(target)
+    assert state(target, run) == "running"
+    assert ended(target, run) == "finished"
+    assert losses(run) == [1, 2, 3, 4, 5]
+    assert (run.folder / "checkpoint").read_text() == "5"
+    said = [one.text for one in events(run) if isinstance(one, ev.Logged)]
+    assert "Sent to Hugging Face Jobs: cpu-basic, for at most 600 s." in said[0]
+    assert "sizes and checksums are right" in said[-1]
+    (job,) = jobs.jobs.values()
+    assert (job.spec["flavor"], job.spec["timeoutSeconds"]) == ("cpu-basic", 600)
+    repository = hub.repositories["models", f"ann/atelier-run-{run.id}"]
+    assert repository.private
+    assert ANN not in str(job.spec["command"]) + str(job.spec.get("environment")) + run.log.read_text()
+    assert not any(ANN.encode() in data for data in repository.files.values())
+
+
+def test_a_stream_that_breaks_is_taken_up_without_a_line_twice(target: HfJobs, jobs: Jobs) -> None:
+    jobs.cut = 2
+    run = launch(target, steps=12, pause=0.1)
+    assert ended(target, run) == "finished"
+    assert losses(run) == list(range(1, 13))
+
+
+@pytest.mark.long
+def test_a_courier_that_goes_away_is_followed_by_another(target: HfJobs, jobs: Jobs) -> None:
+    run = launch(target, steps=40, pause=0.1)
+    wait(lambda: len(losses(run)) > 5)
+    end(run, signal.SIGKILL)
+    assert state(target, run) == "running"  # the job goes on
+    assert ended(target, run) == "finished"
+    assert len(jobs.jobs) == 1  # asked for once
+    assert sorted(set(losses(run))) == list(range(1, 41))
+    assert len(losses(run)) <= 45  # a few lines may be told again, none is lost
+
+
+@pytest.mark.long
+def test_cancelled_it_ends_there_too(target: HfJobs, jobs: Jobs) -> None:
+    run = launch(target, steps=1000, pause=0.1)
+    wait(lambda: losses(run))
+    target.cancel(run, save=False)
+    assert ended(target, run) == "cancelled"
+    assert next(iter(jobs.jobs.values())).stage == "CANCELED"
+
+
+def test_stopped_and_saved_then_resumed_by_another_job(target: HfJobs, jobs: Jobs) -> None:
+    run = launch(target, steps=250, pause=0.1)
+    wait(lambda: losses(run))
+    target.cancel(run, save=True)
+    assert ended(target, run) == "paused"
+    reached = int((run.folder / "checkpoint").read_text())
+    assert 0 < reached < 250
+    (run.folder / "params.json").write_text(json.dumps({"steps": reached + 3}))
+    target.start(run)
+    assert ended(target, run) == "finished"
+    assert losses(run)[-3:] == [reached + 1, reached + 2, reached + 3]
+    assert len(jobs.jobs) == 2
+
+
+@pytest.mark.long
+def test_when_its_time_is_over_that_is_said(target: HfJobs, jobs: Jobs) -> None:
+    run = launch(target, steps=1000, pause=0.1)
+    wait(lambda: losses(run))
+    jobs.over(next(iter(jobs.jobs.values())))
+    assert ended(target, run) == "failed"
+    assert fold(events(run)).error == {
+        "code": "jobs.timeout",
+        "message": "The job's time was over before the run was.",
+        "hint": "Resume goes on from the last checkpoint, which lies in your repository; or clone it with more time.",
+    }
+
+
+def test_completed_is_not_finished_until_it_has_landed(target: HfJobs, hub: Hub, jobs: Jobs) -> None:
+    """The bucket takes the files of the last commit and loses one."""
+    run = launch(target, steps=30, pause=0.1)
+    wait(lambda: losses(run))
+    repository = hub.repositories["models", f"ann/atelier-run-{run.id}"]
+    keep = repository.commit
+
+    def lossy(files: dict[str, bytes]) -> str:
+        return keep({name: data for name, data in files.items() if name != "checkpoint"})
+
+    repository.commit = lossy  # type: ignore[method-assign]
+    assert ended(target, run) == "failed"
+    error = fold(events(run)).error
+    assert error is not None
+    assert error["code"] == "jobs.not_landed"
+    assert "checkpoint did not arrive" in error["message"]
+
+
+def test_what_the_hub_refuses_is_how_it_ends(target: HfJobs, hub: Hub) -> None:
+    hub.faults.append(("/api/repos/create", 403, 9))
+    run = launch(target)
+    assert ended(target, run) == "failed"
+    assert told(run)["over"]
+    assert (fold(events(run)).error or {})["code"] == "hub.gated"
