@@ -42,6 +42,8 @@ class TuneForm:
 
     dataset: gr.Dropdown
     target: gr.Radio
+    hardware: gr.Dropdown  # rented, and …
+    limit: gr.Dropdown  # … for how many seconds at most
 
     def __init__(self) -> None:
         self.components: list[gr.components.Component] = []  # but for dataset and target
@@ -103,7 +105,7 @@ class TuneForm:
     @property
     def inputs(self) -> list[gr.components.Component]:
         """All that `read` takes, in order."""
-        return [self.dataset, self.target, *self.components]
+        return [self.dataset, self.target, self.hardware, self.limit, *self.components]
 
     def read(self, values: Sequence[Any]) -> tuple[str, dict[str, Any], str]:
         """(recipe, params as typed, target) of the values of `inputs`."""
@@ -121,7 +123,10 @@ class TuneForm:
         for name in _elsewhere(recipe):  # what nobody has touched is what the method wants it to be
             if params.get(name) == _typed(SHARED[name].default):
                 del params[name]
-        return recipe, params, said[self.target._id]
+        place = str(said[self.target._id])
+        if place == "hf_jobs":
+            place = f"hf_jobs:{said[self.hardware._id] or ''}:{said[self.limit._id]}"
+        return recipe, params, place
 
     def fill(self, status: Mapping[str, Any]) -> list[Any]:
         """An update for each of `inputs` that shows the settings of a run."""
@@ -129,7 +134,7 @@ class TuneForm:
         columns = params.get("columns") or {}
         updates: dict[int, Any] = {
             self.dataset._id: params["dataset"],
-            self.target._id: status["target"],
+            **self._fill_place(str(status["target"])),
             self.model._id: params["model"],
             self.start._id: params.get("start_from", ""),
             self.grid._id: f"{recipe}/{params.get('adapter', 'lora')}",
@@ -140,6 +145,12 @@ class TuneForm:
         for form in self._forms(recipe):
             updates |= {part._id: new for part, new in zip(form.components, form.fill(params), strict=True)}
         return [updates.get(part._id, gr.skip()) for part in self.inputs]
+
+    def _fill_place(self, place: str) -> dict[int, Any]:
+        target, _, rest = place.partition(":")
+        flavor, _, seconds = rest.partition(":")
+        rented = {self.hardware._id: flavor, self.limit._id: seconds} if flavor else {}
+        return {self.target._id: target, **rented}
 
     def mapping(self, chosen: Sequence[str]) -> dict[str, str]:
         """{role: column} of what the role fields hold."""

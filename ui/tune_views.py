@@ -179,6 +179,11 @@ def summary(recipe: str, params: Mapping[str, Any], place: str, look: Mapping[st
     )
 
 
+def hardware(one: Mapping[str, Any]) -> str:
+    """Rented hardware in a list: `Nvidia T4 - small · 16 GB · $0.40 an hour`."""
+    return f"{one['title']} · {size(one['memory'])} · ${one['price']:.2f} an hour"
+
+
 def cost(seen: Mapping[str, Any], waiting: int) -> str:
     """What the preflight found: whether it fits, how long it takes, and what would help."""
     level, memory, disk = seen["verdict"]["level"], seen["memory"], seen["disk"]

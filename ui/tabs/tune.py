@@ -23,6 +23,10 @@ from ui.visitor import owner
 
 DATA, METHOD, WHERE, RUN = 1, 2, 3, 4
 FILES = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt"]
+_LIMITS = [
+    ("15 minutes", "900"), ("30 minutes", "1800"), ("1 hour", "3600"), ("2 hours", "7200"), ("4 hours", "14400"),
+    ("8 hours", "28800"), ("24 hours", "86400"),
+]  # fmt: skip
 _SWEPT = [
     ("nothing", ""),
     *((name, name) for name in ("learning_rate", "lora_r", "lora_alpha", "per_device_train_batch_size", "max_steps",
@@ -64,6 +68,12 @@ def build(lab: Lab, page: Page) -> None:
         with gr.Step("Where", id=WHERE, elem_id="tune-where") as where_step:
             places = [(words, name) for name, words, _ in lab.places()]
             target = gr.Radio(places, value=places[0][1], label="Where it runs", elem_id="tune-target")
+            with gr.Row(visible=False, elem_classes="fields", elem_id="tune-rent") as rent:
+                hardware = gr.Dropdown([], label="Hardware", info="Cheapest first", elem_id="tune-hardware")
+                limit = gr.Dropdown(
+                    _LIMITS, value="3600", label="Ended after", info="You pay for no more than this",
+                    elem_id="tune-limit",
+                )  # fmt: skip
             cost = gr.HTML(elem_id="tune-cost", js_on_load=FIX, padding=False)
             dry_run = gr.Button(
                 "Measure it: a dry run of three steps", size="sm", scale=0, min_width=240, elem_id="tune-dry-run"
@@ -92,7 +102,7 @@ def build(lab: Lab, page: Page) -> None:
                 language="python", label="The same in plain Python", interactive=False, visible=False, max_lines=40,
                 elem_id="tune-code",
             )  # fmt: skip
-    form.dataset, form.target = dataset, target
+    form.dataset, form.target, form.hardware, form.limit = dataset, target, hardware, limit
     looked = [facts, lens, unfit, form.bad_rows, form.columns, *form.roles]
     model, grid = form.model, form.grid
 
@@ -161,7 +171,7 @@ def build(lab: Lab, page: Page) -> None:
         seen = lab.preflight(recipe, typed, who, place)
         drop = params["bad_rows"] == "drop"
         look = lab.look(params["dataset"], who, recipe, 1, columns=params["columns"], drop=drop)
-        words, waiting = next((words, many) for name, words, many in lab.places() if name == place)
+        words, waiting = next((words, many) for name, words, many in lab.places(who) if name == place.partition(":")[0])
         return [
             tune_views.summary(recipe, params, words, look, seen["time"]["steps"]),
             tune_views.cost(seen, waiting),
@@ -174,6 +184,21 @@ def build(lab: Lab, page: Page) -> None:
         params = check(METHODS[recipe].params, typed | as_json(str(event.set)[:2000], "fix")).model_dump()
         filled = form.fill({"recipe": recipe, "params": params, "target": place})
         return [*filled, *form.show_groups(f"{recipe}/{params['adapter']}")]
+
+    @toasts
+    def on_places(request: gr.Request) -> Any:
+        """What this visitor can choose, which depends on their sign-in."""
+        return gr.update(choices=[(words, name) for name, words, _ in lab.places(owner(request))])
+
+    @toasts
+    def on_place(place: str, chosen: str, request: gr.Request) -> list[Any]:
+        """Rented hardware shows with its prices."""
+        if place != "hf_jobs":
+            return [gr.update(visible=False), gr.skip()]
+        there = lab.hub.rented.hardware(owner(request))
+        choices = [(tune_views.hardware(one), one["flavor"]) for one in there]
+        value = chosen or next((one["flavor"] for one in there if one["gpus"]), choices[0][1])
+        return [gr.update(visible=True), gr.update(choices=choices, value=value)]
 
     @toasts
     def on_dry_run(request: gr.Request, *values: Any) -> list[Any]:
@@ -249,6 +274,10 @@ def build(lab: Lab, page: Page) -> None:
         title.select(on_plan, form.inputs, [summary, cost], **PRIVATE).failure(
             lambda: ["", ""], None, [summary, cost], **PRIVATE
         )
+    page.blocks.load(on_places, None, target, **PRIVATE)
+    rented = target.input(on_place, [target, hardware], [rent, hardware], **PRIVATE)
+    for changed in (rented.success, hardware.input, limit.input):
+        changed(on_plan, form.inputs, [summary, cost], **PRIVATE)
     fixed = cost.fix(on_fix, form.inputs, [*form.inputs, *groups], **PRIVATE)
     fixed.success(on_plan, form.inputs, [summary, cost], **PRIVATE)
     dry_run.click(on_dry_run, form.inputs, [page.run, page.tabs], trigger_mode="once", **PRIVATE)

@@ -10,11 +10,14 @@ import gradio as gr
 import pytest
 
 from backend.lab import Lab
+from backend.targets.hf_jobs import HfJobs
 from tests.backend.hub.test_transfers import PIECE
 from tests.localhub import Hub
+from tests.localjobs import Jobs
 from tests.ui.drawing import ME, drawn, handler, outputs
 from ui.hub.desk import START
 from ui.tabs import hub as tab
+from ui.tabs import tune
 from ui.visitor import owner
 
 WHO = owner(ME)
@@ -152,3 +155,23 @@ def test_offline_it_says_so_calmly_and_this_machine_is_there(
     assert "Nothing from the Hub is on this machine yet" in off.shown["hub-body"]
     assert "can&#x27;t be reached" in off.press("pane", pane="mine")
     assert "Who holds memory" in off.press("pane", pane="machine")
+
+
+def test_rented_hardware_shows_its_price_in_tune(hub: Hub, lab_of: Callable[..., Lab], tmp_path: Path) -> None:
+    Jobs(hub, tmp_path / "there")
+    lab = lab_of()
+    jobs = HfJobs(lab.settings.home, {})
+    jobs.token = lab.token
+    lab.targets = {**lab.targets, "hf_jobs": jobs}
+    blocks = drawn(tune.build, lab)
+    assert ("Hugging Face Jobs", "hf_jobs") in handler(blocks, "on_places")(ME)["choices"]
+    row, hardware = handler(blocks, "on_place")("hf_jobs", "", ME)
+    assert row["visible"]
+    assert hardware["choices"][1] == ("Nvidia T4 - small · 16 GB · $0.40 an hour", "t4-small")
+    typed = {"tune-target": "hf_jobs", "tune-hardware": "t4-small", "tune-limit": "5400"}
+    parts = next(one for one in blocks.fns.values() if one.fn is not None and one.fn.__name__ == "on_plan").inputs
+    values = [typed.get(str(part.elem_id), part.value) for part in parts]
+    told = handler(blocks, "on_plan")(ME, *values)[1]
+    assert "At most $0.60: $0.40 an hour for Nvidia T4 - small, ended after 90 minutes" in told
+    lab.token = lambda owner: ""
+    assert [name for name, *_ in lab.places(WHO)] == ["fake"]

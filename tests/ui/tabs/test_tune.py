@@ -54,6 +54,7 @@ def test_what_it_takes_is_told_and_a_press_mends_what_does_not_fit(lab: Lab, mon
         "disk": {"needed": 50_000_000, "free": 10**12},
         "verdict": {"level": "no", "text": "It does not fit <here>."},
         "fixes": [{"title": "Batch of 2", "set": {"per_device_train_batch_size": 2}, "needed": 3_000_000_000}],
+        "price": ["No extra cost: it runs where this page is served."],
     }  # fmt: skip
     monkeypatch.setattr(lab, "preflight", lambda *asked: seen)
     cost = handler(blocks, "on_plan")(ME, *form(blocks, max_steps="3"))[1]
