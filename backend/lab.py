@@ -65,6 +65,7 @@ from backend.recipes.evaluate import EvaluateParams
 from backend.recipes.params import check
 from backend.recipes.rewards import REWARDS, is_place
 from backend.resources import Resources
+from backend.rules import Rules
 from backend.settings import Settings
 from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
 from backend.store import Claim, Store, room
@@ -113,6 +114,7 @@ class Lab:
         self.token = self._own_token  # of an owner, '' for none; the page puts its own in place
         self.lenses = Lens(settings.child_env)
         self.lending = Lending(self)
+        self.rules = Rules(settings, store)
         self._folds: OrderedDict[str, tuple[int, Status]] = OrderedDict()
         self._ended: dict[str, tuple[dict[str, Any], int]] = {}  # folds to remember at the next listing
         self._lock = threading.Lock()
@@ -178,6 +180,7 @@ class Lab:
         """Events of one answer. Closing the generator stops it within a step. A failure is raised as LabError."""
         try:
             params = whole(engine, dict(request)) if engine in TASKS else dict(request)
+            self.rules.answer(params, owner)
             if NAME.fullmatch(str(params.get("model") or "").strip()):
                 yield from self.remote.stream(engine, params, self.token(owner))
                 return
@@ -234,6 +237,7 @@ class Lab:
         group: str = "",
     ) -> Run:
         """Check everything that can be checked now, then queue. Raises BadInput, BadData, NotFound, NoRoom, …"""
+        self.rules.train(owner)
         place = self._target(target)
         asked, resolved = self.checked(recipe, params, owner)
         if isinstance(place, HfJobs):
@@ -251,6 +255,8 @@ class Lab:
             raise BadInput(
                 f"{recipe} can't train {asked['adapter']} here: {why}.", "Choose another adapter.", "cell.off"
             )
+        for name in _names(what, asked, "model", "answerer"):
+            self.rules.model(name, owner)
         resolved = asked | {field: self._resolved(kind, asked[field], owner) for field, kind in what.names.items()}
         what.preflight(check(what.params, resolved))
         return asked, resolved
@@ -660,3 +666,9 @@ class Lab:
             for name, target in self.targets.items()
             if not isinstance(target, HfJobs) or (owner and self.token(owner))
         ]
+
+
+def _names(what: Recipe, asked: Mapping[str, Any], *kinds: Kind) -> list[str]:
+    """What params name of these kinds."""
+    held = [asked[field] for field, kind in what.names.items() if kind in kinds]
+    return [str(name) for one in held for name in (one if isinstance(one, list) else [one])]

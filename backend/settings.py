@@ -21,6 +21,11 @@ class Settings:
     share: bool = False
     memory_limit: float = 0.0  # GB of address space for the engine and for each run; 0 is no limit
     cache_limit: float = 0.0  # GB that downloads may make the Hugging Face cache; 0 is the disk's own limit
+    models: tuple[str, ...] = ()  # patterns of the models that visitors may use; none allows all
+    training: str = "all"  # who may start runs: all, signed-in, owner
+    tabs: tuple[str, ...] = ()  # those shown; none shows all
+    runs_at_once: int = 0  # of one visitor, waiting ones included; 0 is no limit
+    answer_tokens: int = 0  # of a visitor's answer; 0 is no limit
     zerogpu: bool = False  # whether this is a ZeroGPU Space
     slice_seconds: int = 55  # of a run on ZeroGPU
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # what children inherit; holds secrets
@@ -29,6 +34,11 @@ class Settings:
     def public(self) -> bool:
         """Whether strangers can reach this server: then paths of this machine and its own sign-in are not lent."""
         return self.share or "SPACE_ID" in self.env or self.host not in ("127.0.0.1", "localhost", "::1")
+
+    def owns(self, owner: str) -> bool:
+        """Whether `owner` is whose server this is: a Space's author, signed in; everybody where no stranger comes."""
+        author = self.env.get("SPACE_AUTHOR_NAME") or self.env.get("SPACE_ID", "").partition("/")[0]
+        return not self.public or bool(author and owner == f"user-{author}")
 
     @property
     def child_env(self) -> Mapping[str, str]:
@@ -54,10 +64,28 @@ class Settings:
             share=env.get("GRADIO_SHARE", "").lower() in ("1", "true", "yes"),
             memory_limit=_number(env, "ATELIER_MEMORY_LIMIT", 0),
             cache_limit=_number(env, "ATELIER_CACHE_LIMIT", 0),
+            models=_words(env, "ATELIER_MODELS"),
+            training=_one_of(env, "ATELIER_TRAINING", ("all", "signed-in", "owner")),
+            tabs=_words(env, "ATELIER_TABS"),
+            runs_at_once=int(_number(env, "ATELIER_RUNS_AT_ONCE", 0)),
+            answer_tokens=int(_number(env, "ATELIER_ANSWER_TOKENS", 0)),
             zerogpu=env.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"),
             slice_seconds=int(_number(env, "ATELIER_SLICE", 55)),
             env=env,
         )
+
+
+def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
+
+
+def _one_of(env: Mapping[str, str], name: str, known: tuple[str, ...]) -> str:
+    """The first of `known` unless set."""
+    value = env.get(name) or known[0]
+    if value not in known:
+        raise BadInput(f"{name} is {value!r}; it must be one of {', '.join(known)}.", f"Correct or unset {name}.")
+    return value
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:

@@ -56,9 +56,9 @@ def build(lab: Lab) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             page = Page(
                 blocks=blocks, tabs=tabs, run=shown, chat_with=wish, model=model, dataset=dataset, clone=clone,
-                message=message, evaluate=measured, has=frozenset(key for key, *_ in TABS),
+                message=message, evaluate=measured, has=frozenset(key for key, *_ in tabs_of(lab)),
             )  # fmt: skip
-            for key, title, make in TABS:
+            for key, title, make in tabs_of(lab):
                 with gr.Tab(title, id=key, elem_id=f"tab-{key}"):
                     make(lab, page)
         runs.sidebar(lab, page)
@@ -69,6 +69,12 @@ def build(lab: Lab) -> gr.Blocks:
         blocks.load(tokens.keep, None, None, api_visibility="private", show_progress="hidden")
         blocks.load(_open, None, [tabs, shown], api_visibility="private", show_progress="hidden")
     return blocks
+
+
+def tabs_of(lab: Lab) -> list[tuple[str, str, Any]]:
+    """The tabs shown here. A run can always be opened."""
+    shown = lab.settings.tabs
+    return [one for one in TABS if not shown or one[0] in (*shown, "run")]
 
 
 def _open(request: gr.Request) -> list[Any]:
