@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,12 @@ class Run:
     def stop_file(self) -> Path:
         """Where its owner's wish to stop is put; the recipe looks for it at each step."""
         return self.folder / "stop"
+
+    @property
+    def grants(self) -> list[str]:
+        """Names of its owner's secrets that its process gets in its environment."""
+        file = self.folder / "grants.json"
+        return [str(name) for name in json.loads(file.read_text())] if file.exists() else []
 
     @property
     def stop(self) -> str:

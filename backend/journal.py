@@ -18,7 +18,7 @@ class Log:
         self.path = run.log
         self.reserve = run.folder / "reserve"
         self.full = False
-        self.redact = redactor(os.environ)
+        self.redact = redactor(os.environ, run.grants)
         self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         if _unended(self.path):
             os.write(self.file, b"\n")  # a writer was killed in mid-line

@@ -71,6 +71,7 @@ from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready, loca
 from backend.store import Claim, Store, room
 from backend.targets import Target
 from backend.targets.hf_jobs import HfJobs
+from backend.targets.local import Local
 from backend.vault import Vault
 from backend.votes import Votes
 
@@ -109,6 +110,8 @@ class Lab:
         for target in targets:
             if isinstance(target, HfJobs):
                 target.token = self._sign_in
+            if isinstance(target, HfJobs | Local):
+                target.granted = self._granted
         self.engine = engine
         self.remote = Remote()
         self.token = self._own_token  # of an owner, '' for none; the page puts its own in place
@@ -244,6 +247,7 @@ class Lab:
             place.check(target, owner)
         with room(self.settings.home, _DISK):
             run = self.store.add(Job(recipe, asked, target, owner, group), resolved, parent)
+            self.vault.grant(run)
         place.start(run)
         return run
 
@@ -516,6 +520,10 @@ class Lab:
                 f"There is no target {name[:40]!r} here.", f"Choose one of {', '.join(self.targets)}.", "target.unknown"
             )
         return self.targets[name]
+
+    def _granted(self, run: Run) -> Mapping[str, str]:
+        """Its owner's secrets that were given to a run."""
+        return self.vault.environment(run.job.owner, run.grants)
 
     def _sign_in(self, owner: str) -> str:
         """The token of an owner, for a target that works in their name."""

@@ -23,7 +23,8 @@ from typing import Any
 
 from backend.door import door
 from backend.errors import BadInput, NotFound
-from backend.store import room
+from backend.jobs import Run
+from backend.store import room, write
 
 log = logging.getLogger("atelier.vault")
 KEY = "ATELIER_SECRETS_KEY"
@@ -100,6 +101,11 @@ class Vault:
             self._one(held, owner, name)
             del held[owner][name]
             self._write(held)
+
+    def grant(self, run: Run) -> None:
+        """Note by name which of its owner's secrets a new run gets: those that are given now."""
+        if given := [one["name"] for one in self.names(run.job.owner) if one["given"]]:
+            write(run.folder / "grants.json", given)
 
     @door
     def environment(self, owner: str, names: Sequence[str]) -> dict[str, str]:

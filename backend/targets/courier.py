@@ -66,7 +66,8 @@ class Courier:
         self.api = HfApi(constants.ENDPOINT, token=token)
         self.token = token
         self.recipes = recipes
-        self.redact = redactor({"HF_TOKEN": token})
+        self.secrets = {name: os.environ[name] for name in run.grants if name in os.environ} | {"HF_TOKEN": token}
+        self.redact = redactor(self.secrets, self.secrets)
         self.state: dict[str, Any] = told(run)
         self.held: list[ev.Event] = []  # artifacts and the end: told once they have landed
         self.step = 0
@@ -104,7 +105,7 @@ class Courier:
             image=IMAGE,
             command=command(repository, f"{self.recipes}.{self.run.job.recipe}"),
             env={"HF_HUB_DISABLE_PROGRESS_BARS": "1"},
-            secrets={"HF_TOKEN": self.token},
+            secrets=self.secrets,
             flavor=flavor,
             timeout=seconds,
             labels={"atelier-run": self.run.id},

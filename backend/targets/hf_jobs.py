@@ -54,6 +54,7 @@ class HfJobs:
         self.recipes = recipes
         self.env = dict(os.environ if env is None else env)
         self.token: Callable[[str], str] = lambda owner: ""
+        self.granted: Callable[[Run], Mapping[str, str]] = lambda run: {}
         self._hardware: tuple[float, list[dict[str, Any]]] = (-_KEPT, [])
         self._sent: dict[str, float] = {}
 
@@ -141,7 +142,7 @@ class HfJobs:
             child = subprocess.Popen(
                 [sys.executable, "-m", "backend.targets.courier", str(self.store.home), run.id, self.recipes],
                 cwd=ROOT,
-                env=env | {"HF_TOKEN": token},
+                env={**env, **self.granted(run), "HF_TOKEN": token},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

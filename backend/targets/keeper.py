@@ -37,7 +37,8 @@ def main(home: Path, run_id: str, device: str, recipes: str) -> int:
         return keep(run, recipes)
     finally:
         store.leave(run_id)
-        Local(home, device, recipes=recipes).tend()
+        theirs = {name: value for name, value in os.environ.items() if name not in run.grants}
+        Local(home, device, theirs, recipes).tend()
 
 
 def keep(run: Run, recipes: str) -> int:

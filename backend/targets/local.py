@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class Local:
         self.recipes = recipes
         self.device = device or find_device()
         self.env = dict(os.environ if env is None else env)
+        # What of its owner's secrets a run gets; only the server knows, so runs with grants are begun by it alone.
+        self.granted: Callable[[Run], Mapping[str, str]] | None = None
 
     def start(self, run: Run) -> None:
         self.store.enqueue(run, self.device)
@@ -65,7 +67,7 @@ class Local:
                 run.stop_file.write_text("save" if save else "cancel")
             if not alive(run):
                 if self.store.leave(run.id):  # it only waited
-                    _append_cancelled(run)
+                    _append(run, ev.Cancelled(reason="cancelled before it began"))
                 return
         if not save:
             with contextlib.suppress(ProcessLookupError):
@@ -84,17 +86,22 @@ class Local:
                 if taken and (run.folder / "process.json").exists():
                     self.store.leave(run_id)  # it ended, or was killed together with its keeper
                     continue
+                if run.grants and self.granted is None:
+                    return
                 self.store.take(run_id)
                 self._spawn(run)
                 return
 
     def _spawn(self, run: Run) -> None:
         argv = [sys.executable, "-m", "backend.targets.keeper", str(self.store.home), run.id, self.device, self.recipes]
+        secrets = self.granted(run) if run.grants and self.granted else {}
+        for name in set(run.grants) - secrets.keys():
+            _append(run, ev.Logged(level="warning", text=f"The secret {name} is gone; the run starts without it."))
         with (run.folder / "keeper.log").open("ab") as log:
             child = subprocess.Popen(
                 argv,
                 cwd=ROOT,
-                env=self.env,
+                env={**self.env, **secrets},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -164,6 +171,6 @@ def _memory() -> float:
     return total / 2**30
 
 
-def _append_cancelled(run: Run) -> None:
+def _append(run: Run, event: ev.Event) -> None:
     with run.log.open("a") as file:
-        file.write(ev.encode(ev.Cancelled(reason="cancelled before it began")) + "\n")
+        file.write(ev.encode(event) + "\n")

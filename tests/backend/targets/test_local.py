@@ -188,3 +188,29 @@ def test_two_people_press_run_at_once(target):
     runs = [launch(t, steps=3) for t in (target, other, target, other)]
     wait(lambda: all(state(target, run) == "finished" for run in runs))
     assert all(sum(isinstance(e, ev.Started) for e in events(run)) == 1 for run in runs)
+
+
+def test_a_run_gets_the_secrets_it_was_given_and_the_next_one_does_not(target):
+    """The keeper starts who waits next, and must not hand on what was not theirs."""
+    value = "of-the-highest-order"
+    target.granted = lambda run: {"WANDB_KEY": value}
+    first = target.store.add(Job("count", {"steps": 3}, "local", "ann"), {"steps": 3, "tell": "WANDB_KEY"})
+    (first.folder / "grants.json").write_text('["WANDB_KEY", "GONE"]')
+    second = target.store.add(Job("count", {"steps": 3}, "local", "ann"), {"steps": 3, "tell": "WANDB_KEY"})
+    target.start(first)
+    target.start(second)
+    wait(lambda: state(target, second) == "finished")
+    said = [one.text for run in (first, second) for one in events(run) if isinstance(one, ev.Wrote)]
+    assert said == ["WANDB_KEY has 20 characters: •••", "WANDB_KEY has 0 characters: "]
+    assert value not in first.log.read_text()
+    assert "The secret GONE is gone" in first.log.read_text()
+
+
+def test_a_run_with_secrets_is_begun_by_the_server_alone(target):
+    run = target.store.add(Job("count", {"steps": 3}, "local", "ann"), {"steps": 3})
+    (run.folder / "grants.json").write_text('["WANDB_KEY"]')
+    target.start(run)
+    assert target.ahead(run) == 0
+    target.granted = lambda run: {"WANDB_KEY": "x"}
+    target.tend()
+    wait(lambda: state(target, run) == "finished")

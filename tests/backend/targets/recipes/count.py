@@ -22,7 +22,11 @@ def main(path: Path) -> int:
     checkpoint = folder / "checkpoint"
     step = int(checkpoint.read_text()) if checkpoint.exists() else 0
     say(ev.Started(step=step))
-    print(params.get("say", "an ordinary line"), flush=True)
+    if name := params.get("tell"):
+        value = os.environ.get(name, "")
+        print(f"{name} has {len(value)} characters: {value}", flush=True)
+    else:
+        print(params.get("say", "an ordinary line"), flush=True)
     while step < params["steps"]:
         time.sleep(params.get("pause", 0.02))
         step += 1
