@@ -154,13 +154,17 @@ def parse(text: str) -> Event:
     body = text.removeprefix(MARK)
     if body.startswith("{"):
         try:
-            fields = json.loads(body)
-            kind = TYPES[fields.pop("type")]
-            known = kind.__dataclass_fields__
-            return kind(**{k: v for k, v in fields.items() if k in known})
+            return typed(json.loads(body))
         except (ValueError, KeyError, TypeError, AttributeError):
             pass
     return Wrote(text=text)
+
+
+def typed(fields: dict[str, Any]) -> Event:
+    """The event that was encoded so. Raises KeyError, TypeError or AttributeError for what is none."""
+    kind = TYPES[fields["type"]]
+    known = kind.__dataclass_fields__
+    return kind(**{name: value for name, value in fields.items() if name in known})
 
 
 def read(path: Path, after: int = 0, limit: int = 1 << 22) -> tuple[list[Event], int]:

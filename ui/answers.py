@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
@@ -32,8 +33,8 @@ Stream = Generator[ev.Event, None, None]
 class Answer:
     """What is known of one answer.
 
-    `ended` is '' while it goes on, then `stop`, `length`, `context`, `closed` or `error`. `chances` has
-    {text, p, top: [[text, p], …]} for each token, where the engine was asked for alternatives.
+    `ended` is '' while it goes on, then `stop`, `length`, `context`, `closed` or `error`. `way` says how it is made;
+    `chances` has {text, p, top: [[text, p], …]} for each token, where the engine was asked for alternatives.
     """
 
     text: str = ""
@@ -42,6 +43,7 @@ class Answer:
     prompt_tokens: int = 0
     context: int = 0
     steps: int = 0
+    way: str = ""
     values: dict[str, Any] = field(default_factory=dict)
     chances: list[dict[str, Any]] = field(default_factory=list)
     error: LabError | None = None
@@ -55,6 +57,7 @@ class Answer:
                 self.doing = "Reading the prompt"
                 self.context = int(event.info.get("context") or 0)
                 self.prompt_tokens = int(event.info.get("prompt_tokens") or 0)
+                self.way = _way(event.info)
             case ev.Progressed():
                 self.doing = f"Reading the prompt: {event.done:,.0f} of {event.total:,.0f} tokens"
             case ev.Wrote():
@@ -94,14 +97,23 @@ class Answer:
         return " · ".join(part for part in parts if part)
 
 
+def _way(info: Mapping[str, Any]) -> str:
+    """How the engine computes the answer, in words."""
+    path, why = str(info.get("path", "")), info.get("why_plain")
+    if path.startswith("packed"):
+        return f"{path} weights"
+    return f"by transformers' own modules: {why}" if why else ""
+
+
 def meter(answer: Answer) -> str:
-    """How much of the model's context is taken, as HTML; '' while nobody knows."""
+    """How much of the model's context is taken, and how it is computed, as HTML; '' while nobody knows."""
     if not answer.context:
         return ""
     used = answer.prompt_tokens + answer.tokens
+    way = f" · {html.escape(answer.way)}" if answer.way else ""
     return (
         f"<meter min=0 max={answer.context} high={int(answer.context * 0.8)} value={used} aria-hidden=true></meter> "
-        f"{used:,} of {answer.context:,} tokens"
+        f"{used:,} of {answer.context:,} tokens{way}"
     )
 
 

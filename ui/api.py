@@ -35,6 +35,7 @@ def publish(lab: Lab) -> None:
         top_p: float = DEFAULT["top_p"],
         seed: int = DEFAULT["seed"],
         json_schema: str = "",
+        exact: bool = False,
         request: gr.Request = None,  # type: ignore[assignment]
     ) -> Generator[str]:
         """Answer a message, streaming the text so far.
@@ -50,6 +51,7 @@ def publish(lab: Lab) -> None:
             top_p: sample from the likeliest tokens that hold this much probability
             seed: the same seed gives the same answer
             json_schema: the answer is JSON that fits this schema, given as text; empty for any text
+            exact: to the last bit what transformers' own generate gives; slower
         """
         asked = {
             "messages": [*_turns(history), {"role": "user", "content": question(message)}],
@@ -61,6 +63,7 @@ def publish(lab: Lab) -> None:
             "top_p": top_p,
             "seed": seed,
             "json_schema": json_schema,
+            "exact": exact,
         }
         shown = ""
         for (answer,) in together([lab.stream("text", asked, owner(request))]):

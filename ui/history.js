@@ -8,6 +8,7 @@ atelier.history = (() => {
   let waiting = 0;
   let removed = null; // for Undo
   let problem = "";
+  let unkept = null; // the one on screen, while there is no room for it
 
   // A browser may refuse storage altogether, or be full: that is said, and nothing else changes.
   function attempt(work, otherwise) {
@@ -44,9 +45,10 @@ atelier.history = (() => {
     if (held && held.updated > stamp) id = fresh(); // somebody else went on with it: both are kept
     else one.title = held?.title || one.title;
     stamp = Date.now();
-    const kept = store({ ...one, id, updated: stamp });
+    const now = { ...one, id, updated: stamp };
+    unkept = store(now) ? null : now;
+    notice();
     attempt(() => sessionStorage.setItem(OPEN, id));
-    if (!kept) notice();
     if (panel && !panel.element.hidden && !atelier.chat.busy()) list();
   }
 
@@ -140,7 +142,7 @@ atelier.history = (() => {
       panel = { element: element.querySelector(".history"), props, trigger, server };
       const root = panel.element;
       root.querySelector("input[type=search]").oninput = list;
-      root.querySelector(".export").onclick = () => exported(all(), "conversations");
+      root.querySelector(".export").onclick = () => exported([...(unkept ? [unkept] : []), ...all().filter(one => one.id !== unkept?.id)], "conversations");
       root.querySelector("input[type=file]").onchange = async event => {
         const [file] = event.target.files;
         if (file) props.value = { name: file.name, text: await file.text() };

@@ -95,8 +95,8 @@ class _Life:
             for line in lines:
                 try:
                     message = json.loads(line)
-                    yield message["id"], ev.parse(json.dumps(message["event"]))
-                except (ValueError, KeyError, TypeError):
+                    yield message["id"], ev.typed(message["event"])
+                except (ValueError, KeyError, TypeError, AttributeError):
                     log.warning("the engine said %r", line[:200])
 
     def drain(self) -> None:

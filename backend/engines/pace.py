@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_PROBE = 32  # steps until a number as quick as the best is tried again; a slower one waits as many times longer
+_PROBE = 128  # steps until a number as quick as the best is tried again; a slower one waits as many times longer
+_TRIAL = 4  # steps that a number is kept for; the first wakes threads, which takes longer than it may save
 _WEIGHT = 0.3  # of the newest measurement
 
 
@@ -27,6 +28,7 @@ class Pace:
             self._spent[fewer] = 0.0
             fewer //= 2
         self._waited = dict.fromkeys(self._spent, 0)  # steps since each number was tried
+        self._chosen, self._left = threads, 0  # the number, and steps that it is kept for still
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -36,18 +38,25 @@ class Pace:
         if len(self._spent) < 2:
             yield
             return
-        threads = self._choose()
+        before, threads = self._chosen, self._choose()
         torch.set_num_threads(threads)
         began = time.perf_counter()
         try:
             yield
         finally:
-            spent, before = time.perf_counter() - began, self._spent[threads]
-            slower = before and spent > before  # perhaps by accident; what was quick was possible
-            self._spent[threads] = before + _WEIGHT * (spent - before) if slower else spent
+            if threads == before:
+                self._note(threads, time.perf_counter() - began)
             torch.set_num_threads(self._all)
 
+    def _note(self, threads: int, spent: float) -> None:
+        known = self._spent[threads]
+        slower = known and spent > known  # perhaps by accident; what was quick was possible
+        self._spent[threads] = known + _WEIGHT * (spent - known) if slower else spent
+
     def _choose(self) -> int:
+        if self._left:
+            self._left -= 1
+            return self._chosen
         best = min(self._spent, key=lambda threads: self._spent[threads])
         chosen = best
         for threads, spent in self._spent.items():
@@ -55,4 +64,6 @@ class Pace:
             if threads != best and self._waited[threads] * self._spent[best] > _PROBE * spent:
                 chosen = threads
         self._waited[chosen] = 0
+        if chosen != self._chosen:
+            self._chosen, self._left = chosen, _TRIAL - 1
         return chosen

@@ -8,6 +8,9 @@ Out:  {"id": "a", "event": {"type": "Wrote", …}}                          the 
 The first line out is Started with the id "", when requests can be answered. Requests may come before; the end of stdin
 ends the process at once. Whatever else is printed goes to stderr.
 
+Pieces of text that come quicker than anybody reads go out together: on a machine whose cores all compute, each message
+costs the answers time, here and in the web process. Who has just come is served first, so that a first word is soon.
+
 One thread advances all open answers in turn, a step each; one more loads models, so that answers go on meanwhile; and
 one more computes answers whose steps are long.
 """
@@ -20,10 +23,11 @@ import queue
 import resource
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import IO, Any
 
@@ -39,7 +43,43 @@ from backend.recipes.params import check
 from backend.settings import Settings
 from backend.starter import MODEL_ID
 
+_RHYTHM = 0.03  # seconds between two pieces of an answer's text, at least,
+_SHARE = 0.008  # and for each open answer so much, which bounds the messages of all
+
 Work = Callable[[], None]
+
+
+class Aside:
+    """Does one work after the other in a thread, which lives only as long as there is some.
+
+    OpenMP keeps threads for each thread that ever computed. As soon as those are more than cores, it sends them to
+    sleep between two operations, and a step of one token takes twice as long.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._waiting: deque[Work] = deque()
+        self._lock = threading.Lock()
+        self._works = False
+
+    def submit(self, work: Callable[..., None], *arguments: Any) -> None:
+        with self._lock:
+            self._waiting.append(partial(work, *arguments))
+            if not self._works:
+                self._works = True
+                threading.Thread(target=self._run, daemon=True, name=self._name).start()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._works = False
+                    return
+                work = self._waiting.popleft()
+            try:
+                work()
+            except Exception:
+                traceback.print_exc(file=sys.stderr)
 
 
 class Worker:
@@ -51,11 +91,14 @@ class Worker:
         self._inbox: queue.SimpleQueue[tuple[str, Work]] = queue.SimpleQueue()
         self._engines: dict[str, tuple[Any, Any]] = {}  # name: (engine, its kind of request)
         self._open: dict[str, Generator[ev.Event, None, None]] = {}
+        self._fresh: deque[str] = deque()  # of those that have not begun; they are first
         self._turn: deque[str] = deque()  # of those that are not waiting for a model
         self._line = Line()  # of those that are, but for too many before them
         self._places: dict[str, int] = {}  # in the line, as those who wait were told
-        self._loader = ThreadPoolExecutor(1, "loader")
-        self._beside = ThreadPoolExecutor(1, "beside")  # for answers whose steps are long
+        self._held: dict[str, ev.Wrote] = {}  # text that waits for more
+        self._told: dict[str, float] = {}  # when a text went out last
+        self._loader = Aside("loader")
+        self._beside = Aside("beside")  # for answers whose steps are long
 
     def run(self, requests: IO[bytes], preload: bool = False) -> None:
         """Answer until `requests` ends; then the process ends too."""
@@ -72,9 +115,9 @@ class Worker:
         if preload:
             self._attempt("preload", lambda: self._load("preload", {"engine": "text"}))
         while True:
-            while not (self._turn and self._inbox.empty()):
+            while not ((self._fresh or self._turn) and self._inbox.empty()):
                 self._attempt(*self._inbox.get())
-            self._step(self._turn.popleft())
+            self._step()
 
     def _listen(self, requests: IO[bytes]) -> None:
         for line in requests:
@@ -145,7 +188,7 @@ class Worker:
         self._admit(self._line.leave(id))
 
     def _admit(self, begun: list[str]) -> None:
-        self._turn.extend(begun)
+        self._fresh.extend(begun)
         places = self._line.ahead()
         for id, ahead in places.items():
             if self._places.get(id) != ahead:
@@ -192,29 +235,55 @@ class Worker:
 
     def _close(self, id: str) -> None:
         if answer := self._open.pop(id, None):  # else it has ended meanwhile
-            if id in self._turn:
-                self._turn.remove(id)
-                answer.close()
+            self._tell(id)
+            for turns in (self._fresh, self._turn):
+                if id in turns:
+                    turns.remove(id)
+                    answer.close()
             self._say(id, ev.Cancelled(reason="closed"))
             self._leave(id)
 
-    def _step(self, id: str) -> None:
+    def _step(self) -> None:
+        id = (self._fresh or self._turn).popleft()
         answer = self._open[id]
         try:
             event = next(answer)
         except Exception as error:
             del self._open[id]
+            self._tell(id)
             self._fail(id, error)
             self._leave(id)
             return
-        if not event.ends:
+        if isinstance(event, ev.Started):
+            self._fresh.append(id)
+        elif not event.ends:
             self._turn.append(id)
-        if not (isinstance(event, ev.Wrote) and not event.text and not event.chances):
+        if isinstance(event, ev.Wrote):
+            self._hold(id, event)
+        else:
+            self._tell(id)
             self._say(id, event)
         if event.ends:
             del self._open[id]
+            self._told.pop(id, None)
             answer.close()
             self._leave(id)
+
+    def _hold(self, id: str, event: ev.Wrote) -> None:
+        """Say a text, or keep it for the next one of its answer where the last is not long ago."""
+        if not event.text and not event.chances:
+            return
+        if held := self._held.get(id):
+            event = replace(held, text=held.text + event.text, chances=held.chances + event.chances)
+        self._held[id] = event
+        if time.monotonic() - self._told.get(id, 0.0) >= max(_RHYTHM, _SHARE * len(self._open)):
+            self._tell(id)
+
+    def _tell(self, id: str) -> None:
+        """Say what was held back."""
+        if held := self._held.pop(id, None):
+            self._told[id] = time.monotonic()
+            self._say(id, held)
 
     def _note(self, id: str, text: str) -> None:
         self._say(id, ev.Logged(text=text))
@@ -248,6 +317,7 @@ def _warm_up() -> dict[str, Any]:
     """Import what the first answer needs; what this process has: pid, device, threads, free memory in bytes."""
     import torch
     import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM  # noqa: F401 - seconds, once
 
     transformers.utils.logging.disable_progress_bar()
     device = choose(find())

@@ -320,6 +320,33 @@ def test_system_prompts_are_chosen_and_kept(page: Page) -> None:
     expect(system).to_have_value("Speak like a sailor of old.")
 
 
+def test_a_full_browser_is_told_and_the_chat_goes_on(page: Page) -> None:
+    page.evaluate(
+        """() => {
+          for (let size = 1 << 20; size >= 1; size >>= 1) {
+            try {
+              for (let n = 0; ; n++) localStorage.setItem(`full-${size}-${n}`, "x".repeat(size));
+            } catch {}
+          }
+        }"""
+    )
+    ask(page, "one two three")
+    ended(page)
+    expect(turns(page)).to_contain_text("one two three")
+    expect(page.locator("#text-kept")).to_contain_text("no more room for conversations")
+    page.locator("#text-history-button").click()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Export all").click()
+    assert saved.value.suggested_filename.endswith(".jsonl")
+    assert "one two three" in Path(saved.value.path()).read_text()
+    page.evaluate(
+        "Object.keys(localStorage).filter(key => key.startsWith('full-')).forEach(key => localStorage.removeItem(key))"
+    )
+    ask(page, "four")
+    ended(page)
+    expect(page.locator("#text-kept")).to_be_empty()
+
+
 def test_two_hundred_turns_stay_quick(page: Page) -> None:
     """A conversation of 200 turns, opened and gone on with."""
     many = [{"role": ("user", "assistant")[n % 2], "content": f"Turn **{n}** " + "and-so-on-" * 50} for n in range(200)]

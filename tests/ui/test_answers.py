@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import threading
 import time
 
@@ -121,6 +122,21 @@ def test_chances_are_gathered():
 def test_the_meter_counts_prompt_and_answer():
     assert "312 of 2,048 tokens" in meter(Answer(prompt_tokens=300, context=2048, values={"tokens": 12}))
     assert meter(Answer()) == ""
+
+
+@pytest.mark.parametrize(
+    ("info", "way"),
+    [
+        ({"path": "packed 4-bit"}, " · packed 4-bit weights"),
+        ({"path": "plain", "why_plain": "it is <small>"}, " · by transformers' own modules: it is &lt;small&gt;"),
+        ({}, "tokens"),
+    ],
+)
+def test_the_meter_says_how_the_answer_is_made(info, way):
+    answer = Answer()
+    answer.add(ev.Started(info={"context": 100, "prompt_tokens": 3} | info))
+    assert html.unescape(meter(answer)).endswith(html.unescape(way))
+    assert "<small>" not in meter(answer)
 
 
 def test_more_than_any_model_reads_is_refused():

@@ -33,6 +33,7 @@ TABLE: dict[str, list[tuple[str, Any]]] = {  # the promise: inputs in order with
         ("top_p", 0.95),
         ("seed", 0),
         ("json_schema", ""),
+        ("exact", False),
     ],
     "/task": [("task", ...), ("inputs", {}), ("model", "")],
     "/rows": [("dataset", ""), ("config", ""), ("split", ""), ("offset", 0), ("length", 50), ("revision", "")],
@@ -96,7 +97,7 @@ def test_chat_hands_everything_on(client):
     assert json.loads(answer) == {
         "messages": [*history, {"role": "user", "content": "asked"}], "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
         "adapter": "", "system": "be brief", "max_new_tokens": 7, "temperature": 0.0, "top_p": 0.5, "seed": 3,
-        "json_schema": "",
+        "json_schema": "", "exact": False,
     }  # fmt: skip
 
 
