@@ -123,8 +123,10 @@ def test_the_front_matter_fits_the_repository() -> None:
 
 def test_the_starter_is_the_model_named() -> None:
     from backend.starter import MODEL_ID
+    from backend.starter.model import NEEDED
 
     assert FRONT["models"] == [MODEL_ID]
+    assert FRONT["preload_from_hub"] == [f"{MODEL_ID} {','.join(NEEDED)}"]  # the build has it, not the first visitor
 
 
 def test_the_api_table_is_what_is_served(server: Callable) -> None:
