@@ -8,6 +8,7 @@
     lab.runs(owner)                       the owner's runs, newest first
     lab.data.rows(dataset, owner)         a page of a dataset; the rest about data is there too
     lab.outcomes.zip(run, owner)          what a run made, to take away; cards, notebooks and sweeps are there too
+    lab.sharing.publish(run, owner)       everybody may look at it
     lab.lending.turn(owner)               ZeroGPU: the next slice of a run; what things cost there is told here too
     lab.evaluations.list(owner)           what was measured; figures, rows, export and comparing are there too
     lab.hub.repositories.mine(owner)      the Hub: whose sign-in, repositories, this machine's cache, transfers
@@ -67,6 +68,7 @@ from backend.recipes.rewards import REWARDS, is_place
 from backend.resources import Resources
 from backend.rules import Rules
 from backend.settings import Settings
+from backend.sharing import Sharing
 from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
 from backend.store import Claim, Store, room
 from backend.targets import Target
@@ -118,6 +120,7 @@ class Lab:
         self.lenses = Lens(settings.child_env)
         self.lending = Lending(self)
         self.rules = Rules(settings, store)
+        self.sharing = Sharing(self)
         self._folds: OrderedDict[str, tuple[int, Status]] = OrderedDict()
         self._ended: dict[str, tuple[dict[str, Any], int]] = {}  # folds to remember at the next listing
         self._lock = threading.Lock()
@@ -372,7 +375,7 @@ class Lab:
         """Events since the cursor `after` (0 is the beginning) and the next cursor."""
         if after < 0:
             raise BadInput(f"after is {after}; use the cursor of the last call, or 0.", "Start again from 0.")
-        return ev.read(self._mine(run_id, owner).log, after)
+        return ev.read(self._shown(run_id, owner).log, after)
 
     @door
     def run(self, run_id: str, owner: str) -> Run:
@@ -381,8 +384,14 @@ class Lab:
 
     @door
     def status(self, run_id: str, owner: str) -> dict[str, Any]:
-        """{id, recipe, target, state, progress, metrics, artifacts, error, …}: plain JSON values."""
-        return self._view(self._mine(run_id, owner))
+        """{id, recipe, target, state, progress, metrics, artifacts, error, …}: plain JSON values.
+
+        `yours` tells whether it is `owner`'s, `public` whether everybody may look.
+        """
+        run = self._shown(run_id, owner)
+        yours = run.job.owner == owner
+        view = self._view(run) | {"yours": yours, "public": self.sharing.public(run)}
+        return view if yours else view | {"mine": [], "parent": ""}
 
     @door
     def runs(self, owner: str, limit: int = 50, offset: int = 0) -> list[dict[str, Any]]:
@@ -468,6 +477,11 @@ class Lab:
             ended, self._ended = self._ended, {}
         if ended:
             self.store.remember(ended)
+
+    def _shown(self, run_id: str, owner: str) -> Run:
+        """A run that `owner` may look at: their own, or a public one."""
+        run = self.store.run(run_id)
+        return run if self.sharing.public(run) else self._mine(run_id, owner)
 
     def _mine(self, run_id: str, owner: str) -> Run:
         run = self.store.run(run_id)

@@ -22,6 +22,6 @@ def status(**more: Any) -> dict[str, Any]:
         "id": "ab12", "recipe": "sft", "target": "local", "state": "running", "step": 3, "metrics": {}, "artifacts": [],
         "progress": {"done": 3, "total": 10, "unit": "steps", "eta": 75.0}, "error": None, "reason": "", "ahead": None,
         "params": {"model": "m/x", "dataset": "sample/instructions", "adapter": "lora"}, "parent": "", "info": {},
-        "mine": [], "created": 1.0, "started": 2.0, "ended": None,
+        "mine": [], "yours": True, "public": False, "created": 1.0, "started": 2.0, "ended": None,
     }  # fmt: skip
     return about | more

@@ -58,6 +58,8 @@ def build(lab: Lab, page: Page) -> None:
             clone = _button("Clone and edit", "run-clone")
             ahead = _button("Move ahead", "run-ahead")
             behind = _button("Move behind", "run-behind")
+            share = _button("Make public", "run-share")
+        told = gr.HTML(elem_id="run-public", visible=False, padding=False)
         with gr.Row(visible=False, elem_id="run-sure") as sure:
             gr.HTML("Cancel ends the run now. What it learned since its last checkpoint is lost.", padding=False)
             yes = _button("Cancel the run", "run-cancel-yes", "stop")
@@ -77,7 +79,7 @@ def build(lab: Lab, page: Page) -> None:
             code = gr.Code(language="python", label="The same in plain Python", interactive=False, max_lines=40)
 
     buttons = [chat, save, cancel, resume, clone, ahead, behind, sure]
-    parts = [family, pictures, group, samples, log, made, outcome, settings, panel, code]
+    parts = [share, told, family, pictures, group, samples, log, made, outcome, settings, panel, code]
     shown = [empty, body, timer, header, *buttons, *parts, seen]
 
     def draw(run_id: str, marks: str, who: str) -> list[Any]:
@@ -88,7 +90,13 @@ def build(lab: Lab, page: Page) -> None:
         before, *had = json.loads(marks or "[]") or [""]
         updates: list[Any] = []
         has: list[Any] = []
-        drawn = _parts(status, view, lambda: lab.lineage(run_id, who), lambda: compared(status["group"], who))
+        yours = status["yours"]
+        drawn = _parts(
+            status,
+            view,
+            lambda: lab.lineage(run_id, who) if yours else [],
+            lambda: compared(status["group"], who) if yours else "",
+        )
         for part, old in zip(drawn, had if before == run_id else [None] * len(drawn), strict=True):
             has.append(part.mark)
             updates += [gr.skip()] * part.many if part.mark == old else part.make(old)
@@ -138,6 +146,12 @@ def build(lab: Lab, page: Page) -> None:
         return draw(run_id, marks, owner(request))
 
     @toasts
+    def on_share(run_id: str, marks: str, request: gr.Request) -> list[Any]:
+        who = owner(request)
+        lab.sharing.publish(run_id, who, not lab.status(run_id, who)["public"])
+        return draw(run_id, marks, who)
+
+    @toasts
     def on_missed(run_id: str, request: gr.Request) -> Any:
         """The whole tail of the log, for a page that got a part and lacks what was before it."""
         return run_views.log(held.look(run_id, owner(request)))
@@ -164,7 +178,7 @@ def build(lab: Lab, page: Page) -> None:
     seen.change(None, seen, None, js=ADDRESS, **PRIVATE)
     timer.tick(tick, [page.run, seen], shown, queue=False, **PRIVATE)
     acts = ((save, on_save), (yes, on_cancel), (resume, on_resume), (ahead, on_ahead), (behind, on_behind))
-    for button, act in acts:
+    for button, act in (*acts, (share, on_share)):
         button.click(act, [page.run, seen], shown, **PRIVATE)
     cancel.click(lambda: gr.update(visible=True), None, sure, **PRIVATE)
     for button in (yes, no):
@@ -211,6 +225,8 @@ def _parts(
         status["id"] in mine[1:],  # move ahead
         status["id"] in mine[:-1],  # move behind
     ]
+    can = [one and status["yours"] for one in can]
+    takes = bool(kinds & _TAKEN) and status["yours"]
     head, made = run_views.header(status, view), run_views.artifacts(status)
 
     def family(_: Any) -> list[Any]:
@@ -224,15 +240,27 @@ def _parts(
         _Part(living, 3, lambda _: [gr.update(visible=False), gr.update(visible=True), gr.Timer(active=living)]),
         _Part(views.mark(head), 1, lambda _: [head]),
         _Part(can, 8, lambda _: [*(gr.update(visible=shown) for shown in can), gr.update(visible=False)]),
+        _Part([status["public"], status["yours"]], 2, lambda _: _sharing(status)),
         _Part(state, 1, family),
         _Part(view.measured, 1, lambda _: [charts.page(view.curves())]),
         _Part([status["group"], state], 1, lambda _: [sweep()]),
         _Part(view.drawn, 1, lambda _: [gr.update(value=run_views.samples(view), visible=bool(view.samples))]),
         _Part(view.lines, 1, lambda had: [run_views.log(view, had or 0)]),
         _Part(views.mark(made), 1, lambda _: [made]),
-        _Part(bool(kinds & _TAKEN), 1, lambda _: [gr.update(visible=bool(kinds & _TAKEN), open=False)]),
+        _Part(takes, 1, lambda _: [gr.update(visible=takes, open=False)]),
         _Part(views.mark(status["info"]), 1, lambda _: [run_views.settings(status)]),
         _Part("code", 2, lambda _: [gr.update(open=False), ""]),  # asked for when it is opened
+    ]
+
+
+def _sharing(status: Mapping[str, Any]) -> list[Any]:
+    """The button that shows a run to everybody, and what that means while it does."""
+    title = "Make private" if status["public"] else "Make public"
+    link = f'<a href="?run={status["id"]}">this link</a>'
+    words = f"Public: who has {link} sees charts, samples, settings and log. What it made stays yours."
+    return [
+        gr.update(value=title, visible=status["yours"]),
+        gr.update(value=f"<p class=quiet>{words}</p>", visible=status["public"] and status["yours"]),
     ]
 
 

@@ -60,7 +60,7 @@ def test_a_running_run_is_drawn_whole(lab: Lab) -> None:
     blocks = drawn(run.build, lab)
     page = shown(blocks, handler(blocks, "show")(one.id, ME))
     assert page["Timer"].active
-    assert visible(page) == {"run-view", "run-save", "run-cancel", "run-clone", "run-samples"}
+    assert visible(page) == {"run-view", "run-save", "run-cancel", "run-clone", "run-share", "run-samples"}
     assert "step 5 of 20 · 15 s left" in page["run-header"]
     assert 'id="run-loss"' in page["run-charts"]
     assert 'id="run-rate"' in page["run-charts"]
