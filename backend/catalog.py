@@ -18,6 +18,7 @@ from backend.engines.tasks import TASKS, kind_in
 from backend.errors import BadInput, HubError, LabError, NotFound
 from backend.jobs import Run
 from backend.recipes.loading import hub_errors
+from backend.recipes.provider import NAME as PROVIDER
 from backend.settings import Settings
 from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready
 from backend.store import Store
@@ -145,7 +146,12 @@ class Catalog:
         return str(run.folder / "adapter")
 
     def answerer(self, name: str, owner: str) -> str:
-        """What answers under `name`: a model, or MODEL + ADAPTER; `run/ID` alone is what that run made."""
+        """What answers under `name`: a model, or MODEL + ADAPTER; `run/ID` alone is what that run made.
+
+        `owner/name:provider`, a model at an Inference Provider, is taken as it is.
+        """
+        if PROVIDER.fullmatch(name.strip()):
+            return name.strip()
         model, _, adapter = (part.strip() for part in name.partition(" + "))
         run = self._run(model, owner)
         if run and not adapter and not (run.folder / "model" / "config.json").exists():

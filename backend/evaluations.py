@@ -17,16 +17,18 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from backend import eval_results
 from backend.door import door
 from backend.errors import BadInput, NotFound
 from backend.jobs import Run
 from backend.recipes import METHODS
 from backend.store import Store, write
 
-RECIPE = "evaluate"
+RECIPE, HARNESS = "evaluate", "harness"
 RESULTS, TABLE, NOTE = "results.json", "answers.parquet", "note.json"
 PAGE = 100
 SHOWS = ("all", "regressions", "wins", "disagreements", "longest", "least confident", "failed")
@@ -48,9 +50,13 @@ class Evaluations:
 
     @door
     def every(self, owner: str, limit: int = 500) -> list[dict[str, Any]]:
-        """[{id, name, pinned, created, dataset, models, rows, figures, pairs}] of those that have results."""
+        """[{id, name, pinned, created, dataset, models, rows, figures, pairs, settings, about}] of those with results.
+
+        `settings` are the run's params, `about` tells of each model what it took: seconds, memory_gb, dollars.
+        """
         found = []
-        for run in self._store.runs(owner, limit, recipe=RECIPE):
+        runs = [run for recipe in (RECIPE, HARNESS) for run in self._store.runs(owner, limit, recipe=recipe)]
+        for run in sorted(runs, key=lambda run: -run.created)[:limit]:
             note, told = _note(run), self._results(run)
             if told is None or note.get("forgotten"):
                 continue
@@ -59,6 +65,7 @@ class Evaluations:
             found.append(
                 about
                 | {"created": run.created, "models": names, "of": run.job.params.get("models", [])}
+                | {"settings": run.job.params, "about": told["models"]}
                 | {key: told[key] for key in ("dataset", "rows", "figures", "pairs")}
             )
         return sorted(found, key=lambda one: not one["pinned"])
@@ -66,7 +73,7 @@ class Evaluations:
     @door
     def results(self, run_id: str, owner: str) -> dict[str, Any]:
         """What `results.json` holds (see recipes/scoring.py), with id, name and pinned. Raises NotFound, NotYours."""
-        run = self._evaluation(run_id, owner)
+        run = self.evaluation(run_id, owner)
         note = _note(run)
         told = self._results(run)
         if told is None or note.get("forgotten"):
@@ -88,13 +95,15 @@ class Evaluations:
         reference: str = "",
         answer: str = "",
         query: str = "",
+        numbers: Sequence[int] = (),
         offset: int = 0,
         length: int = 10,
     ) -> dict[str, Any]:
         """{total, rows: [{row, prompt, reference, of, answers: [{answer, error, score, confidence, tokens}]}]}.
 
         `show` is one of SHOWS, judged by `figure` and, for the first three, by models `a` and `b`; worst first.
-        `column` and `value` keep a slice, `reference` and `answer` a cell of the confusion matrix, `query` words.
+        `column` and `value` keep a slice, `reference` and `answer` a cell of the confusion matrix, `query` words,
+        `numbers` these rows.
         """
         told = self.results(run_id, owner)
         if show not in SHOWS:
@@ -107,16 +116,17 @@ class Evaluations:
         a, b = a % many, b % many
         figure = figure or next(iter(one["figure"] for one in told["figures"]), "")
         higher = next((one["higher"] for one in told["figures"] if one["figure"] == figure), True)
-        table = _table(self._evaluation(run_id, owner).folder / TABLE)
-        order = _order(table, figure, a, b, show, higher)
-        order = [i for i in order if _within(table, i, column, value, reference, answer, b, query)]
-        page = [_row(table, i, figure, many) for i in order[offset : offset + length]]
+        every = table(self.evaluation(run_id, owner))
+        order = _order(every, figure, a, b, show, higher)
+        order = [i for i in order if _within(every, i, column, value, reference, answer, b, query)]
+        order = [i for i in order if not numbers or every["row"][i] in set(numbers)]
+        page = [_row(every, i, figure, many) for i in order[offset : offset + length]]
         return {"total": len(order), "rows": page}
 
     @door
     def note(self, run_id: str, owner: str, *, name: str | None = None, pinned: bool | None = None) -> None:
         """Give it a name, pin it."""
-        run = self._evaluation(run_id, owner)
+        run = self.evaluation(run_id, owner)
         note = _note(run)
         if name is not None:
             note["name"] = " ".join(name.split())[:80]
@@ -127,7 +137,7 @@ class Evaluations:
     @door
     def forget(self, run_id: str, owner: str) -> None:
         """Delete its answers and results. The run itself stays in the list of runs."""
-        run = self._evaluation(run_id, owner)
+        run = self.evaluation(run_id, owner)
         write(run.folder / NOTE, {"forgotten": True})
         for name in (RESULTS, TABLE):
             (run.folder / name).unlink(missing_ok=True)
@@ -136,7 +146,7 @@ class Evaluations:
     def export(self, run_id: str, owner: str, path: Path) -> Path:
         """Write it to `path`: figures as .csv or .md, everything as .json, all rows as .parquet."""
         told = self.results(run_id, owner)
-        folder = self._evaluation(run_id, owner).folder
+        folder = self.evaluation(run_id, owner).folder
         match path.suffix:
             case ".json":
                 path.write_text(json.dumps(told, ensure_ascii=False, indent=1))
@@ -154,18 +164,66 @@ class Evaluations:
         return path
 
     @door
+    def board(self, owner: str, dataset: str, path: Path) -> Path:
+        """Write all figures on a dataset to `path`, every evaluation's, the newest first: .csv, .md or .json."""
+        mine = [one for one in self.every(owner) if one["dataset"] == dataset]
+        keys = ("evaluation", "created", "model", "figure", "value", "low", "high", "n")
+        rows = []
+        for told in sorted(mine, key=lambda one: -one["created"]):
+            at = datetime.fromtimestamp(told["created"], UTC).strftime("%Y-%m-%d %H:%M")
+            for one in told["figures"]:
+                about = {"evaluation": told["id"], "created": at, "model": told["models"][one["model"]]}
+                rows.append(about | {key: one[key] for key in keys[3:]})
+        match path.suffix:
+            case ".json":
+                path.write_text(json.dumps({"dataset": dataset, "figures": rows}, ensure_ascii=False, indent=1))
+            case ".csv":
+                with path.open("w", newline="") as file:
+                    lines = csv.DictWriter(file, keys)
+                    lines.writeheader()
+                    lines.writerows(rows)
+            case ".md":
+                lines_of = [f"| {' | '.join(str(row[key]) for key in keys)} |" for row in rows]
+                head = [f"| {' | '.join(keys)} |", "|" + "---|" * len(keys)]
+                path.write_text(f"# {dataset}\n\n" + "\n".join(head + lines_of) + "\n")
+            case other:
+                raise BadInput(f"{other or 'nothing'} is no form to export.", "Use .csv, .md or .json.")
+        return path
+
+    @door
+    def push(self, run_id: str, owner: str, model: int, repo: str, token: str) -> str:
+        """Write a model's figures into its repository on the Hub, card and `.eval_results`; gives its address."""
+        told = self.results(run_id, owner)
+        if not 0 <= model < len(told["models"]):
+            raise BadInput(f"model is {model}; there are {len(told['models'])}.", "Choose one of them.")
+        return eval_results.push(told, model, repo, token)
+
+    @door
+    def judged(self, run_id: str, owner: str) -> list[dict[str, Any]]:
+        """What judges said of an evaluation's answers: their `judge.json` with `id`, newest first."""
+        found = []
+        for run in self._store.runs(owner, 200, recipe="judge"):
+            path = run.folder / "judge.json"
+            if run.job.params.get("answers", "").removeprefix("run/") == run_id and path.exists():
+                found.append(json.loads(path.read_text()) | {"id": run.id})
+        return found
+
+    @door
     def rescore(self, run_id: str, metrics: Sequence[str], owner: str) -> Run:
         """A new evaluation with other metrics on the same answers."""
-        run = self._evaluation(run_id, owner)
+        run = self.evaluation(run_id, owner)
+        if run.job.recipe == HARNESS:
+            raise BadInput("The harness measures its tasks by their own metrics.", "Run other tasks.")
         return self._launch(
             RECIPE, run.job.params | {"metrics": [*metrics], "answers": f"run/{run.id}"}, owner, run.job.target
         )
 
     @door
-    def compare(self, run_id: str, owner: str) -> list[Run]:
+    def compare(self, run_id: str, owner: str, max_rows: int = 0) -> list[Run]:
         """Evaluations of a tuning run beside its base, on rows it did not learn from and on the forgetting suite.
 
-        Rows it did not learn from are the sample's own evaluation set, or what the run itself held out.
+        Rows it did not learn from are the sample's own evaluation set, or what the run itself held out; of each
+        `max_rows` are drawn, 0 takes all.
         """
         run = self._mine(run_id, owner)
         if not _answers(run):
@@ -175,8 +233,9 @@ class Evaluations:
         models = [str(run.job.params["model"]), f"run/{run.id}"]
         sample = str(run.job.params.get("dataset", "")).startswith("sample/")
         held_out = {"dataset": "sample/evaluation"} if sample else {"held_out_of": f"run/{run.id}"}
+        some: dict[str, Any] = {"max_rows": max_rows, "pick_rows": "random"} if max_rows else {}
         asked = [held_out, {"dataset": "sample/forgetting"}]
-        return [self._launch(RECIPE, {"models": models} | one, owner, run.job.target) for one in asked]
+        return [self._launch(RECIPE, {"models": models} | one | some, owner, run.job.target) for one in asked]
 
     @door
     def newest_tuned(self, owner: str) -> str:
@@ -190,9 +249,15 @@ class Evaluations:
         """Evaluations in which a tuning run took part, newest first."""
         return [one for one in self.every(owner) if any(f"run/{run_id}" in name for name in one["of"])]
 
-    def _evaluation(self, run_id: str, owner: str) -> Run:
+    def of_any_state(self, run_id: str, owner: str) -> list[Run]:
+        """The same, those that wait or work included."""
+        runs = self._store.runs(owner, 500, recipe=RECIPE)
+        return [run for run in runs if f"run/{run_id}" in run.job.params.get("models", [])]
+
+    def evaluation(self, run_id: str, owner: str) -> Run:
+        """The run of an evaluation. Raises NotFound, NotYours."""
         run = self._mine(run_id.removeprefix("run/"), owner)
-        if run.job.recipe != RECIPE:
+        if run.job.recipe not in (RECIPE, HARNESS):
             raise NotFound(f"Run {run.id} is no evaluation.", "Choose one from the list of evaluations.")
         return run
 
@@ -255,10 +320,11 @@ def _note(run: Run) -> dict[str, Any]:
 Table = dict[str, list[Any]]
 
 
-def _table(path: Path) -> Table:
+def table(run: Run) -> Table:
+    """Every row of an evaluation, by column: row, prompt, reference, of.COLUMN, MODEL.answer, MODEL.score.FIGURE …"""
     from pyarrow import parquet
 
-    found: Table = parquet.read_table(path).to_pydict()
+    found: Table = parquet.read_table(run.folder / TABLE).to_pydict()
     return found
 
 

@@ -30,15 +30,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from backend import events as ev
-from backend import machine
+from backend import machine, providers
+from backend.arena import Arena
 from backend.catalog import Catalog, Entry
+from backend.clusters import Clusters
 from backend.data import Data
 from backend.door import broken, door
 from backend.engines import remote, tasks_script
 from backend.engines import script as engines_script
 from backend.engines.client import EngineProcess
 from backend.engines.remote import NAME, Remote
-from backend.engines.tasks import TASKS, FileParams, whole
+from backend.engines.tasks import MANY, TASKS, FileParams, whole
 from backend.engines.text import ChatParams, CompleteParams
 from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.evaluations import Evaluations
@@ -57,6 +59,7 @@ from backend.recipes import (
     Recipe,
     data,
     evaluate_script,
+    harness,
     limits,
     preflight,
     why_not,
@@ -67,6 +70,7 @@ from backend.recipes.params import check
 from backend.recipes.rewards import REWARDS, is_place
 from backend.resources import Resources
 from backend.rules import Rules
+from backend.sequel import Sequel
 from backend.settings import Settings
 from backend.sharing import Sharing
 from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
@@ -108,6 +112,9 @@ class Lab:
         self.resources = Resources(self)
         self.vault = Vault(settings.home, settings.env, alone=not settings.public)
         self.learn = learn
+        self.arena = Arena(self.evaluations, self.votes, self.upload)
+        self.clusters = Clusters(self.evaluations, self._vectors)
+        self.sequel = Sequel(store.home, self.evaluations, self._state)
         self.targets: Mapping[str, Target] = {target.name: target for target in targets}
         for target in targets:
             if isinstance(target, HfJobs):
@@ -177,6 +184,10 @@ class Lab:
                 except Exception:
                     log.exception("tending %s", target.name)
             self.resources.sample()
+            try:
+                self.sequel.tend(self.store.run)
+            except Exception:
+                log.exception("tending what follows runs")
             if self._closed.wait(2):
                 return
 
@@ -205,6 +216,15 @@ class Lab:
     def _alias(self, owner: str) -> str:
         """What the engine knows an owner by: the same while this server lives, and no name."""
         return hashlib.blake2b(owner.encode(), key=self._salt, digest_size=8).hexdigest()
+
+    def _vectors(self, texts: Sequence[str], owner: str) -> list[list[float]]:
+        """The embedder's vectors of texts, a few at a time."""
+        found: list[list[float]] = []
+        for begin in range(0, len(texts), MANY):
+            for event in self.stream("embed", {"texts": [*texts[begin : begin + MANY]]}, owner):
+                if isinstance(event, ev.Finished):
+                    found += event.values["vectors"]
+        return found
 
     @door
     def inspect(self, request: Mapping[str, Any], owner: str) -> dict[str, Any]:
@@ -248,9 +268,13 @@ class Lab:
         asked, resolved = self.checked(recipe, params, owner)
         if isinstance(place, HfJobs):
             place.check(target, owner)
+        names = self._recipe(recipe).names
+        providers.check(asked, names, place, self.token(owner))
         with room(self.settings.home, _DISK):
             run = self.store.add(Job(recipe, asked, target, owner, group), resolved, parent)
             self.vault.grant(run)
+            providers.grant(run, names)
+        self.sequel.promise(run)
         place.start(run)
         return run
 
@@ -317,8 +341,10 @@ class Lab:
         state = self._state(run)
         if state not in ENDED or state == "finished":
             raise BadInput(f"Run {run.id} is {state}; only a stopped run can be resumed.", "Clone it to train again.")
+        place, names = self._target(run.job.target), self._recipe(run.job.recipe).names
+        providers.check(run.job.params, names, place, self.token(owner))
         with room(self.settings.home, _DISK):
-            self._target(run.job.target).start(run)
+            place.start(run)
         return self._state(run)
 
     @door
@@ -537,7 +563,8 @@ class Lab:
 
     def _granted(self, run: Run) -> Mapping[str, str]:
         """Its owner's secrets that were given to a run."""
-        return self.vault.environment(run.job.owner, run.grants)
+        lent = providers.granted(run, self.token(run.job.owner))
+        return self.vault.environment(run.job.owner, run.grants) | lent
 
     def _sign_in(self, owner: str) -> str:
         """The token of an owner, for a target that works in their name."""
@@ -634,6 +661,8 @@ class Lab:
                 request = request.model_copy(update={"file": Path(request.file).name})
             kind = self.catalog.kind(request.model, recipe)
             return self._told(request.model) + tasks_script.code(recipe, request, kind, self._place(request.model))
+        if recipe == "harness":
+            return harness.code(check(harness.Params, dict(params)))
         if recipe == "evaluate":
             return self._evaluation_code(check(EvaluateParams, dict(params)), owner)
         method = self._method(recipe)

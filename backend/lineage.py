@@ -10,9 +10,10 @@ from backend.jobs import Run
 def sources(run: Run) -> dict[str, str]:
     """The ids of the runs that `run` was made from, and why: `clone`, or the setting that names it (`run/ID`)."""
     named = {
-        value.removeprefix("run/"): name
+        one.removeprefix("run/"): name
         for name, value in run.job.params.items()
-        if isinstance(value, str) and value.startswith("run/")
+        for one in (value if isinstance(value, list) else [value])
+        if isinstance(one, str) and one.startswith("run/")
     }
     return ({run.parent: "clone"} if run.parent else {}) | named
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from backend.errors import BadInput
 
+LENT_TOKEN = "ATELIER_LENT_TOKEN"  # of whoever started a run that asks a provider; set for that run's process alone
+
 
 @dataclass(frozen=True)
 class Settings:

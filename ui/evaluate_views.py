@@ -20,24 +20,27 @@ def amount(one: Told, key: str = "value") -> str:
         return "–"
     if one["unit"] == "%":
         return f"{100 * value:.1f} %"
+    if one["unit"] == "$":
+        return f"$ {value:.3g}"
     shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
     return f"{shown} {one['unit']}".rstrip()
 
 
 def bare(one: Told, key: str) -> str:
     """The same without the unit, for bounds."""
-    return amount(one, key).removesuffix(" %").removesuffix(f" {one['unit']}")
+    return amount(one, key).removesuffix(" %").removeprefix("$ ").removesuffix(f" {one['unit']}")
 
 
 def head(told: Told) -> str:
-    """What was measured on what."""
+    """What was measured on what; it carries the id, by which the address follows what is shown."""
     name = told["name"] or told["dataset"]
     failed = len(told["failed"]) + len(told["unasked"])
     parts = [views.plural(told["rows"], "row"), views.when(told.get("at"))]
     if failed:
         parts.append(f"<b>{views.plural(failed, 'row')} failed</b>")
     quiet = f"{views.text(told['dataset'])} · " if told["name"] else ""
-    return f'<h2>{views.text(name)}</h2><p class="quiet">{quiet}{" · ".join(part for part in parts if part)}</p>'
+    line = quiet + " · ".join(part for part in parts if part)
+    return f'<h2 data-evaluation="{told["id"]}">{views.text(name)}</h2><p class="quiet">{line}</p>'
 
 
 def summary(told: Told) -> str:
@@ -47,7 +50,7 @@ def summary(told: Told) -> str:
     names = [one["name"] for one in told["models"]]
     figures = list({one["figure"]: one for one in told["figures"]}.values())
     by = {(one["figure"], one["model"]): one for one in told["figures"]}
-    heads = "".join(f'<th scope="col">{_name(name)}</th>' for name in names)
+    heads = "".join(f'<th scope="col">{titled(name)}</th>' for name in names)
     lines = "".join(
         _line(one, names, [by[one["figure"], model] for model in range(len(names))], told["pairs"]) for one in figures
     )
@@ -56,14 +59,14 @@ def summary(told: Told) -> str:
         f'<table class="figures-table"><thead><tr><td></td>{heads}{verdicts}</tr></thead><tbody>{lines}</tbody></table>'
     )
     more = _pairs(told) if len(names) > 2 else ""
-    note = '<p class="quiet">In brackets: the 95 % interval. n is the number of rows counted.</p>'
+    note = '<p class="quiet">In brackets: the 95 % interval. n is the number of rows counted.</p>' + took(told)
     return f'<div class="scrolls" tabindex="0">{table}</div>{note}{more}'
 
 
 def _line(figure: Told, names: Sequence[str], models: Sequence[Told], pairs: Sequence[Told]) -> str:
     better = "" if figure["higher"] is None else "higher is better" if figure["higher"] else "lower is better"
     cells = "".join(
-        f'<td data-of="{views.text(views.short(name))}">{_figure(one, models)}</td>'
+        f'<td data-of="{views.text(views.short(name))}">{spanned(one, models)}</td>'
         for name, one in zip(names, models, strict=True)
     )
     pair = next((one for one in pairs if one["figure"] == figure["figure"]), None)
@@ -72,10 +75,11 @@ def _line(figure: Told, names: Sequence[str], models: Sequence[Told], pairs: Seq
     return f'<tr><th scope="row">{views.text(figure["title"])}<small>{better}</small></th>{cells}</tr>'
 
 
-def _figure(one: Told, models: Sequence[Told]) -> str:
+def spanned(one: Told, models: Sequence[Told]) -> str:
     """A value, its interval in words and as a bar; the bars of a line share a scale."""
+    seeds = _seeds(one)
     if one["low"] is None:
-        return f"<b>{amount(one)}</b><small>n = {one['n']:,}</small>"
+        return f"<b>{amount(one)}</b><small>n = {one['n']:,}{seeds}</small>"
     ends = [other[key] for other in models for key in ("low", "high") if other[key] is not None]
     low, high = (0.0, 1.0) if one["unit"] == "%" else (min(0.0, *ends), max(ends))
     span = (high - low) or 1.0
@@ -84,8 +88,31 @@ def _figure(one: Told, models: Sequence[Told]) -> str:
     mark = f'{span_of}<i class="at" style="left:{at:.1f}%"></i>'
     return (
         f"<b>{amount(one)}</b> <span>[{bare(one, 'low')}, {bare(one, 'high')}]</span>"
-        f'<div class="interval" aria-hidden="true">{mark}</div><small>n = {one["n"]:,}</small>'
+        f'<div class="interval" aria-hidden="true">{mark}</div><small>n = {one["n"]:,}{seeds}</small>'
     )
+
+
+def _seeds(one: Told) -> str:
+    """How far apart the figures of single seeds are."""
+    values = [value for value in one.get("seeds", []) if value is not None]
+    if len(values) < 2:
+        return ""
+    low, high = (amount({**one, "value": value}) for value in (min(values), max(values)))
+    return f" · {len(one['seeds'])} seeds, {low} to {high}"
+
+
+def took(told: Told) -> str:
+    """What each model took: time, memory, money."""
+    parts = []
+    for one in told["models"]:
+        known = [
+            views.duration(one["seconds"]) if one.get("seconds") else "",
+            f"{one['memory_gb']:.2g} GB" if one.get("memory_gb") else "",
+            f"$ {one['dollars']:.3g}" if one.get("dollars") is not None else "",
+        ]
+        if any(known):
+            parts.append(f"{views.text(called(one['name']))} took {', '.join(word for word in known if word)}")
+    return f'<p class="quiet">{"; ".join(parts)}.</p>' if parts else ""
 
 
 def tone(pair: Told) -> str:
@@ -105,8 +132,8 @@ def _pairs(told: Told) -> str:
     """Which models differ, for each figure."""
     names = [one["name"] for one in told["models"]]
     lines = "".join(
-        f"<tr><th scope=row>{views.text(pair['title'])}</th><td>{_name(names[pair['b']])} beside "
-        f"{_name(names[pair['a']])}</td><td>{_verdict(pair)}</td></tr>"
+        f"<tr><th scope=row>{views.text(pair['title'])}</th><td>{titled(names[pair['b']])} beside "
+        f"{titled(names[pair['a']])}</td><td>{_verdict(pair)}</td></tr>"
         for pair in told["pairs"]
     )
     note = "p is corrected for the number of comparisons (Holm)."
@@ -114,10 +141,14 @@ def _pairs(told: Told) -> str:
     return f'<div class="scrolls" tabindex="0">{table}</div><p class="quiet">{note}</p>'
 
 
-def _name(name: str) -> str:
-    return (
-        f'<span title="{views.text(name)}">{views.text(name if name.startswith("run/") else views.short(name))}</span>'
-    )
+def called(name: str) -> str:
+    """A model's name in few words."""
+    return name if name.startswith("run/") else views.short(name)
+
+
+def titled(name: str) -> str:
+    """The same, with the whole name at hand."""
+    return f'<span title="{views.text(name)}">{views.text(called(name))}</span>'
 
 
 def slices(told: Told, figure: str) -> str:
@@ -131,9 +162,9 @@ def slices(told: Told, figure: str) -> str:
         lines = []
         for value in dict.fromkeys(one["slice"] for one in mine if one["column"] == column):
             models = [one | {"unit": about["unit"]} for one in mine if (one["column"], one["slice"]) == (column, value)]
-            cells = "".join(f"<td>{_figure(one, models) if one['n'] else '–'}</td>" for one in models)
+            cells = "".join(f"<td>{spanned(one, models) if one['n'] else '–'}</td>" for one in models)
             lines.append(f"<tr><th scope=row>{views.text(value)}</th>{cells}</tr>")
-        heads = "".join(f"<th scope=col>{_name(name)}</th>" for name in names)
+        heads = "".join(f"<th scope=col>{titled(name)}</th>" for name in names)
         parts.append(
             f'<div class="scrolls" tabindex="0"><table class="figures-table"><thead><tr><th scope="col">'
             f"{views.text(column)}</th>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
@@ -160,7 +191,7 @@ def confusion(told: Told) -> str:
             + "</tr>"
             for name, line in zip(one["labels"], one["counts"], strict=True)
         )
-        caption = f"{_name(told['models'][one['model']]['name'])}: rows are references, columns answers"
+        caption = f"{titled(told['models'][one['model']]['name'])}: rows are references, columns answers"
         table = f'<table class="confusion"><thead><tr><td></td>{heads}</tr></thead><tbody>{lines}</tbody></table>'
         body = f'<div class="scrolls" tabindex="0">{table}</div>'
         parts.append(f"<figure><figcaption>{caption}</figcaption>{body}</figure>")
@@ -196,9 +227,9 @@ def _example(row: Told, names: Sequence[str], unit: str) -> str:
 
 def _side(name: str, one: Told, reference: str, unit: str) -> str:
     if one["error"]:
-        return f'<div class="failed"><h4>{_name(name)}</h4><p>{views.text(one["error"])}</p></div>'
+        return f'<div class="failed"><h4>{titled(name)}</h4><p>{views.text(one["error"])}</p></div>'
     score = _score(one["score"], unit)
-    return f"<div><h4>{_name(name)} <small>{score}</small></h4><p>{words(one['answer'] or '', reference)}</p></div>"
+    return f"<div><h4>{titled(name)} <small>{score}</small></h4><p>{words(one['answer'] or '', reference)}</p></div>"
 
 
 def _score(score: float | None, unit: str) -> str:
@@ -236,7 +267,8 @@ def measured(evaluations: Sequence[Told]) -> str:
 
 def _as_told(one: Told) -> dict[str, Any]:
     """A line of the history as `summary` takes it."""
-    return {**one, "models": [{"name": name} for name in one["models"]]}
+    about = one.get("about") or [{}] * len(one["models"])
+    return {**one, "models": [{**known, "name": name} for name, known in zip(one["models"], about, strict=True)]}
 
 
 def history(evaluations: Sequence[Told], shown: str) -> str:
@@ -260,33 +292,6 @@ def _kept(one: Told, chosen: bool) -> str:
         f"<small>{views.text(names)}</small><small>{line}</small><small>{views.plural(one['rows'], 'row')} · "
         f"{views.when(one['created'])}</small></button>"
         f'<button class="pin" data-pin="{one["id"]}" aria-label="{word}" title="{word}">{star}</button></li>'
-    )
-
-
-def board(evaluations: Sequence[Told], dataset: str) -> str:
-    """Every model that was measured on `dataset`, its newest figures, the best first."""
-    newest: dict[str, dict[str, Told]] = {}
-    for one in evaluations:
-        if one["dataset"] == dataset:
-            for figure in one["figures"]:
-                newest.setdefault(one["models"][figure["model"]], {}).setdefault(figure["figure"], figure)
-    if not newest:
-        return ""
-    titles = {name: one for figures in newest.values() for name, one in figures.items()}
-    first = next(iter(titles.values()))
-    sign = 1 if first["higher"] is False else -1
-    order = sorted(newest, key=lambda name: sign * (newest[name].get(first["figure"], {}).get("value") or 0))
-    heads = "".join(f"<th scope=col>{views.text(one['title'])}</th>" for one in titles.values())
-    lines = ""
-    for name in order:
-        cells = ""
-        for figure in titles:
-            peers = [figures[figure] for figures in newest.values() if figure in figures]
-            cells += f"<td>{_figure(newest[name][figure], peers) if figure in newest[name] else '–'}</td>"
-        lines += f"<tr><th scope=row>{_name(name)}</th>{cells}</tr>"
-    return (
-        f'<div class="scrolls" tabindex="0"><table class="figures-table"><thead><tr><td></td>{heads}</tr></thead>'
-        f"<tbody>{lines}</tbody></table></div>"
     )
 
 

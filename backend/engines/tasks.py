@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from backend.starter import EMBEDDER_ID, MODEL_ID
 
-_MANY = 20
+MANY = 20
 _LONG = 200_000  # characters
 
 
@@ -48,7 +48,7 @@ class ClassifyParams(TextParams):
 class ZeroShotParams(TextParams):
     """Which of your labels fits a text, with no training for them."""
 
-    labels: list[str] = Field(min_length=2, max_length=_MANY, title="Labels", description="Separated by commas")
+    labels: list[str] = Field(min_length=2, max_length=MANY, title="Labels", description="Separated by commas")
     hypothesis: str = Field(
         "This text is about {}.", max_length=200, title="Sentence", description="What a label says of the text"
     )
@@ -115,7 +115,7 @@ class FillParams(TextParams):
 class TextsParams(TaskParams):
     """Several texts, one a line."""
 
-    texts: list[str] = Field(min_length=1, max_length=_MANY, title="Texts", description="One a line")
+    texts: list[str] = Field(min_length=1, max_length=MANY, title="Texts", description="One a line")
 
     @field_validator("texts", mode="before")
     @classmethod

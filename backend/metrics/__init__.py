@@ -9,6 +9,8 @@ Importing this is light: a module is imported when it is asked for.
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -21,8 +23,11 @@ Array = NDArray[Any]
 Figures = dict[str, Array]
 Texts = Sequence[str]
 Numbers = Sequence[float]
-Unit = Literal["%", "", "s", "tokens", "tokens/s"]
+Unit = Literal["%", "", "s", "tokens", "tokens/s", "$"]
 Need = Literal["answers", "likelihood", "preference", "reward"]
+
+
+ON_HUB = re.compile(r"hub:([\w.\-]{1,96}(?:/[\w.\-]{1,96})?)")  # a metric of the Hub, by its name there
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,11 @@ class Metric:
         return dict(self.figures) or {name: self.title}
 
 
+def about(name: str) -> Metric:
+    """What to know of a metric, one of the Hub (hub:NAME) included."""
+    return METRICS[name] if name in METRICS else Metric(name, _HUB_SAYS, _HUB_BEWARE, higher=None, unit="")
+
+
 def module(name: str) -> Any:
     """The module of a metric: `rows` and `value`."""
     return import_module(f"backend.metrics.{name}.{name}")
@@ -55,7 +65,12 @@ def module(name: str) -> Any:
 def compute(
     name: str, about: str, rows: Callable[..., Array], value: Callable[[Array], Figures], **columns: str
 ) -> type:
-    """The `evaluate.Metric` of a module; `columns` are its inputs with their types."""
+    """The `evaluate.Metric` of a module; `columns` are its inputs with their types.
+
+    Only `evaluate` itself looks for it, and is there then; whoever wants `rows` and `value` alone saves its import.
+    """
+    if "evaluate" not in sys.modules:
+        return object
     import datasets
     import evaluate
 
@@ -102,6 +117,9 @@ def one_hot(called: Texts, true: Texts) -> tuple[Array, Array]:
     hot = numpy.eye(len(classes))[places.ravel()]
     return hot[: len(called)], hot[len(called) :]
 
+
+_HUB_SAYS = "What the metric of that name on the Hub computes from answers and references."
+_HUB_BEWARE = "Its own page says what it means; whether more is better is not known here."
 
 METRICS: dict[str, Metric] = {
     "exact_match": Metric(
@@ -257,5 +275,13 @@ METRICS: dict[str, Metric] = {
         inputs=("tokens", "seconds"),
         higher=True,
         unit="tokens/s",
+    ),
+    "cost": Metric(
+        "Cost of 1,000 answers",
+        "What the provider charges, by the tokens that it counted and its listed price.",
+        "Answers made on this machine have no price here; prices change.",
+        inputs=("dollars",),
+        higher=False,
+        unit="$",
     ),
 }

@@ -181,7 +181,7 @@ def needed(found: Difference) -> int | None:
     return math.ceil(rows)
 
 
-Unit = Literal["%", "", "s", "tokens", "tokens/s"]
+Unit = Literal["%", "", "s", "tokens", "tokens/s", "$"]
 
 
 def verdict(found: Difference, higher: bool | None, unit: Unit = "%", p: float | None = None, digits: int = 1) -> str:

@@ -147,6 +147,18 @@ OTHERS: dict[str, Recipe] = {
         "Asks models the same questions and measures the answers.",
         {"models": "answerer", "dataset": "dataset", "reward_model": "adapter", "answers": "run", "held_out_of": "run"},
     ),
+    "harness": Recipe(
+        "backend.recipes.harness",
+        "lm-evaluation-harness",
+        "Its tasks on models here, with its own prompts and figures; optional.",
+        {"models": "answerer", "task_file": "dataset"},
+    ),
+    "judge": Recipe(
+        "backend.recipes.judge",
+        "Judge",
+        "A model says which of two stored answers is better, asked twice with the places swapped.",
+        {"answers": "run", "judge": "answerer"},
+    ),
     "quality": Recipe(
         "backend.recipes.quality",
         "Check a dataset",

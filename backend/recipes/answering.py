@@ -75,13 +75,26 @@ class Answerer:
 
     # -- answers --------------------------------------------------------------------------------------------------
 
-    def answers(self, prompts: Sequence[Text], longest: int, stop: str = "") -> Iterator[list[tuple[int, Row]]]:
-        """(place of the prompt, {answer, tokens, seconds, confidence}) of each batch, greedily chosen.
+    def answers(
+        self,
+        prompts: Sequence[Text],
+        longest: int,
+        stop: str = "",
+        temperature: float = 0.0,
+        seeds: Sequence[int] | None = None,
+    ) -> Iterator[list[tuple[int, Row]]]:
+        """(place of the prompt, {answer, tokens, seconds, confidence}) of each batch.
 
-        `stop` ends an answer where it occurs. A row that fails has {error}. Raises Interrupted.
+        Tokens are drawn at a `temperature`, by each prompt's own seed, whatever it is batched with; at 0 the likeliest
+        is taken. `stop` ends an answer where it occurs. A row that fails has {error}. Raises Interrupted.
         """
         ids = [self.ids(self.templated(prompt)) for prompt in prompts]
-        yield from self._batches(ids, lambda part: self._answer([ids[i] for i in part], longest, stop), longest)
+
+        def work(part: list[int]) -> list[Row]:
+            choose = _Choosing(temperature, [seeds[i] if seeds else 0 for i in part])
+            return self._answer([ids[i] for i in part], longest, stop, choose)
+
+        yield from self._batches(ids, work, longest)
 
     def _batches(
         self, ids: Sequence[Sequence[int]], work: Callable[[list[int]], list[Row]], longest: int
@@ -109,11 +122,11 @@ class Answerer:
     def _too_long(self, tokens: int, longest: int) -> str:
         return f"the prompt has {tokens:,} tokens; with {longest} more that is over the model's {self.most:,}"
 
-    def _answer(self, ids: list[list[int]], longest: int, stop: str) -> list[Row]:
+    def _answer(self, ids: list[list[int]], longest: int, stop: str, choose: _Choosing) -> list[Row]:
         import torch
 
         if self.virtual:
-            return self._generated(ids, longest, stop)
+            return self._generated(ids, longest, stop, choose)
         made: list[list[int]] = [[] for _ in ids]
         sure, seconds = [0.0] * len(ids), [0.0] * len(ids)
         alive = list(range(len(ids)))  # rows of the batch, by their place in `ids`
@@ -125,8 +138,9 @@ class Answerer:
                 if self.stopped():
                     raise Interrupted
                 logits = logits.float()
-                best, token = logits.max(-1)
-                chances = (best - logits.logsumexp(-1)).tolist()
+                token = choose(logits, alive)
+                chosen = logits.gather(-1, token[:, None]).squeeze(-1)
+                chances = (chosen - logits.logsumexp(-1)).tolist()
                 now = time.perf_counter()
                 share, clock = (now - clock) / len(alive), now
                 stay = []
@@ -147,7 +161,7 @@ class Answerer:
                 logits, cache = self._read(token[:, None], mask, cache)
         return [self._row(tokens, took, chance, stop) for tokens, took, chance in zip(made, seconds, sure, strict=True)]
 
-    def _generated(self, ids: list[list[int]], longest: int, stop: str) -> list[Row]:
+    def _generated(self, ids: list[list[int]], longest: int, stop: str, choose: _Choosing) -> list[Row]:
         """By `generate`, which knows what virtual tokens of an adapter need; it goes on until the longest has ended."""
         import torch
         from transformers import StoppingCriteriaList
@@ -159,12 +173,16 @@ class Answerer:
 
         given, mask = self._padded(ids)
         clock = time.perf_counter()
+        how: dict[str, Any] = {"do_sample": False}
+        if choose.temperature:
+            torch.manual_seed(choose.seeds[0])
+            how = {"do_sample": True, "temperature": choose.temperature, "top_k": 0, "top_p": 1.0}
         with torch.inference_mode():
             made = self.model.generate(
                 input_ids=given,
                 attention_mask=mask,
                 max_new_tokens=longest,
-                do_sample=False,
+                **how,
                 pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=sorted(self.ends),
                 stopping_criteria=StoppingCriteriaList([check]),
@@ -292,6 +310,26 @@ class Answerer:
             logits = self.model(input_ids=given, attention_mask=torch.ones_like(given)).logits
             scores = logits[0, -len(after) - 1 : -1].float().log_softmax(-1)
             return float(scores[range(len(after)), after].sum()), len(after)
+
+
+class _Choosing:
+    """Which token comes next, for the rows of a batch."""
+
+    def __init__(self, temperature: float, seeds: Sequence[int]) -> None:
+        import torch
+
+        self.temperature, self.seeds = temperature, seeds
+        self.draws = [torch.Generator().manual_seed(seed) for seed in seeds] if temperature else []
+
+    def __call__(self, logits: Any, alive: Sequence[int]) -> Any:
+        """[rows] of tokens for logits [rows, vocabulary]; `alive` are the places of these rows in the batch."""
+        import torch
+
+        if not self.temperature:
+            return logits.argmax(-1)
+        chances = (logits / self.temperature).softmax(-1).cpu()
+        drawn = [torch.multinomial(one, 1, generator=self.draws[row]) for row, one in zip(alive, chances, strict=True)]
+        return torch.cat(drawn).to(logits.device)
 
 
 def _with_adapter(model: PreTrainedModel, adapter: str) -> PreTrainedModel:

@@ -129,6 +129,11 @@ class TrainParams(BaseModel):
     report_to: Literal["none", "trackio"] = Field(
         "none", title="Log to", description="Trackio keeps the figures of runs in a dashboard of its own"
     )
+    evaluate_after: bool = Field(
+        False,
+        title="Measure afterwards",
+        description="Beside its base, on rows it did not learn from and on what it may have forgotten",
+    )
     dry_run: bool = Field(
         False, title="Dry run", description="Three steps on the longest rows, to measure memory and time; keeps nothing"
     )

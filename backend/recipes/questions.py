@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,11 +16,12 @@ from backend.recipes import shapes
 from backend.recipes.reading import Row, Wrong, is_local, rows_of, short_name
 
 Text = str | list[dict[str, str]]  # plain, or messages
-__all__ = ["Asked", "Question", "Text", "is_local", "keep", "kept", "read", "slices"]
+__all__ = ["Asked", "Question", "Text", "is_local", "keep", "kept", "read", "slices", "some"]
 KINDS: tuple[shapes.Kind, ...] = ("prompt-completion", "preference", "language modelling", "unpaired", "prompt-only")
 FILE = "questions.jsonl"  # in the run's folder, so that what was asked stays known
 MOST_SLICES = 20  # values of a column by which rows are told apart
 _LOOK = 20  # rows that tell the form
+_SAID = ("completion", "reference", "output", "chosen", "rejected")  # roles of answers, which may be numbers
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,13 @@ def read(name: str, split: str, max_rows: int = 0, columns: Mapping[str, str] | 
     if not first:
         raise BadData(f"{short_name(name)} has no rows.", "Evaluation needs at least 1.", "data.empty")
     good = [row for row in first if not isinstance(row, Wrong)]
-    shape = None if all("choices" in row for row in good) and good else _shape(good, name, columns)
+    shape = None if all("choices" in row for row in good) and good else _shape([*map(_plain, good)], name, columns)
     asked = Asked([], [])
     for number, row in enumerate(itertools.chain(first, rows), 1):
         try:
             if isinstance(row, Wrong):
                 raise row
-            asked.questions.append(_question(number, row, shape, columns or {}))
+            asked.questions.append(_question(number, _told(row, columns or {}), shape, columns or {}))
         except Wrong as wrong:
             asked.failed.append({"row": number, "error": wrong.said.lstrip(": ")})
     if not asked.questions:
@@ -73,6 +76,29 @@ def read(name: str, split: str, max_rows: int = 0, columns: Mapping[str, str] | 
             "data.row",
         )
     return asked
+
+
+def _told(row: Row, columns: Mapping[str, str]) -> Row:
+    """A row whose labels may be numbers, as text. Raises Wrong for what is not a number."""
+    for role in ("prompt", *_SAID):
+        value = row.get(columns.get(role, role))
+        if isinstance(value, float) and not math.isfinite(value):
+            column = columns.get(role, role)
+            raise Wrong(f"{column} is not a number (NaN); give a text or a number", f"{column} is NaN")
+    said = {columns.get(role, role) for role in _SAID}
+    return {key: _label(value) if key in said else value for key, value in row.items()}
+
+
+def _plain(row: Row) -> Row:
+    """The same of a row that only shows the form."""
+    return {key: _label(value) for key, value in row.items()}
+
+
+def _label(value: Any) -> Any:
+    """3, 3.0 and True as text; tables that have gaps make 3.0 of 3."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _shape(good: list[Row], name: str, columns: Mapping[str, str] | None) -> shapes.Shape:
@@ -125,6 +151,16 @@ def _multiple_choice(number: int, row: Row, more: dict[str, Any], columns: Mappi
         raise Wrong(f"answer is {json.dumps(answer)}; it must be one of the choices", "answer is none of the choices")
     more = {key: value for key, value in more.items() if value is not prompt}
     return Question(number, prompt, choices[place], choices=tuple(choices), more=more)
+
+
+def some(asked: Asked, most: int, seed: int, drawn: bool) -> Asked:
+    """At most so many of the questions, 0 being all: the first, or drawn by `seed` and in their own order."""
+    if not most or len(asked.questions) <= most:
+        return asked
+    kept = asked.questions[:most]
+    if drawn:
+        kept = sorted(random.Random(seed).sample(asked.questions, most), key=lambda one: one.number)
+    return Asked(kept, asked.failed)
 
 
 def slices(questions: list[Question]) -> dict[str, list[Any]]:

@@ -3,7 +3,8 @@
 `score` gives what `results.json` holds, plain values throughout:
 
     models    [{name, place}]                    failed   [{model, row, error}]
-    figures   [{metric, figure, title, unit, higher, model, value, low, high, n}]
+    figures   [{metric, figure, title, unit, higher, model, value, low, high, n}], of several drawings also `seeds`,
+              the value of each: then value and interval are of rows that are means over drawings
     pairs     [{a, b, metric, figure, …, value, low, high, p, p_adjusted, n, wins, ties, losses, verdict}]
     slices    [{column, value, figure, model, value_of, low, high, n}]
     confusion [{model, labels, counts}]          rows  {figure: a list for each model of a score for each row}
@@ -20,12 +21,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import BadInput
-from backend.metrics import METRICS, Metric, label, module
+from backend.metrics import METRICS, Metric, about, label, module
+from backend.recipes import hub_metric
 from backend.recipes.questions import Question, slices
 
 if TYPE_CHECKING:
     from backend.metrics import Array
 
+    Value = Callable[[Array], dict[str, Array]]
 Row = dict[str, Any]
 MOST_LABELS = 200  # classes; more is no classification
 SHOWN_LABELS = 25  # classes of a confusion matrix; the rest are one
@@ -41,6 +44,7 @@ _COLUMNS: dict[str, Callable[[Question, Row], Any]] = {  # what a metric reads, 
     "chosen": lambda question, row: row["log_likelihood"],
     "rejected": lambda question, row: row["rejected_log_likelihood"],
     "rewards": lambda question, row: row["reward"],
+    "dollars": lambda question, row: row["dollars"],
 }
 
 
@@ -56,12 +60,14 @@ def fitting(questions: Sequence[Question], pattern: str = "", schema: str = "") 
         return ["perplexity", "bits_per_byte"]
     if all(one.rejected for one in questions):
         return ["preference_accuracy"]
+    if not any(one.reference for one in questions):
+        return ["length"]
     return ["exact_match", "contains", "token_f1"]
 
 
 def unfit(name: str, questions: Sequence[Question], pattern: str = "", schema: str = "", reward: str = "") -> str:
     """Why a metric can't be had of these questions; '' when it can."""
-    metric = METRICS[name]
+    metric = about(name)
     if metric.needs == "answers" and all(one.prompt == "" for one in questions):
         return "the data are plain text, so nothing is asked; use perplexity or bits_per_byte"
     if metric.needs == "preference" and not all(one.rejected for one in questions):
@@ -102,7 +108,10 @@ def _counts(metric: Metric, question: Question, row: Row) -> bool:
         return False
     if metric.needs in ("likelihood", "preference") and row.get("log_likelihood") is None:
         return False
-    return not ("confidences" in metric.inputs and row.get("confidence") is None)
+    return all(row.get(field) is not None for field, column in _MAY_LACK.items() if column in metric.inputs)
+
+
+_MAY_LACK = {"confidence": "confidences", "dollars": "dollars"}  # fields of a row, and the inputs made of them
 
 
 def score(
@@ -114,8 +123,9 @@ def score(
     schema: str = "",
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
+    more: Sequence[Sequence[Sequence[Row]]] = (),
 ) -> dict[str, Any]:
-    """Everything that can be said of `answered`, for each model a row for each question."""
+    """Everything that can be said of `answered`, for each model a row for each question; `more` drawings alike."""
     told: dict[str, Any] = {"models": [dict(one) for one in models], "rows": len(questions), "metrics": list(names)}
     told |= {"figures": [], "pairs": [], "slices": [], "scores": {}}
     told["failed"] = [
@@ -127,16 +137,19 @@ def score(
     from backend.metrics import statistics
 
     apart = slices(list(questions))
-    found: dict[str, tuple[list[Array], Callable[[Array], dict[str, Array]]]] = {}
+    found: dict[str, tuple[list[Array], Value, Array]] = {}
     for name in names:
         try:
-            found[name] = _statistics(name, questions, answered, pattern, schema)
+            if name in METRICS:
+                found[name] = _statistics(name, questions, [answered, *more], pattern, schema)
+            else:
+                told["figures"] += hub_metric.figures(name, questions, answered, seed, say)
         except _NothingToCount:
             say(f"{METRICS[name].title}: no row can be counted.")
     # The same rows are drawn for all metrics, once.
-    drawn = iter(statistics.draws([one for stats, _ in found.values() for one in stats], seed) if found else [])
-    for name, (stats, value) in found.items():
-        _tell(told, name, stats, value, [next(drawn) for _ in stats], apart, questions, seed)
+    drawn = iter(statistics.draws([one for stats, *_ in found.values() for one in stats], seed) if found else [])
+    for name, (stats, value, sums) in found.items():
+        tell(told, name, METRICS[name], stats, value, [next(drawn) for _ in stats], apart, questions, seed, sums)
     told["confusion"] = _confusion(questions, answered)
     return told
 
@@ -146,15 +159,17 @@ class _NothingToCount(Exception):
 
 
 def _statistics(
-    name: str, questions: Sequence[Question], answered: Sequence[Sequence[Row]], pattern: str, schema: str
-) -> tuple[list[Array], Callable[[Array], dict[str, Array]]]:
-    """For each model the metric's [questions, k], zeros for what can't be counted, and its `value`.
+    name: str, questions: Sequence[Question], drawings: Sequence[Sequence[Sequence[Row]]], pattern: str, schema: str
+) -> tuple[list[Array], Value, Array]:
+    """For each model the metric's [questions, k], zeros for what can't be counted; its `value`; the sums of each.
 
-    All models' rows are told together, so that classes have the same places in each.
+    Several drawings of a row are one row, their mean. The sums are [drawings, models, k]. All models' rows are told
+    together, so that classes have the same places in each.
     """
     import numpy
 
     metric, one = METRICS[name], module(name)
+    answered = [rows for drawing in drawings for rows in drawing]
     pairs = [(question, row) for rows in answered for question, row in zip(questions, rows, strict=True)]
     counted = numpy.array([_counts(metric, *pair) for pair in pairs], bool)
     if not counted.any():
@@ -163,29 +178,34 @@ def _statistics(
     found = one.rows(**columns(metric, [q for q, _ in kept], [r for _, r in kept], pattern, schema))
     stats = numpy.zeros((len(pairs), found.shape[1]))
     stats[counted] = found
-    return numpy.split(stats, len(answered)), one.value
+    shape = (len(drawings), -1, len(questions))
+    each = stats.reshape(*shape, found.shape[1])
+    times = numpy.maximum(1, counted.reshape(shape).sum(0))[..., None]
+    return list(each.sum(0) / times), one.value, each.sum(2)
 
 
-def _tell(
+def tell(
     told: dict[str, Any],
     name: str,
+    metric: Metric,
     stats: Sequence[Array],
-    value: Callable[[Array], dict[str, Array]],
+    value: Value,
     drawn: Sequence[Array],
     apart: Mapping[str, Sequence[Any]],
     questions: Sequence[Question],
     seed: int,
+    sums: Array,
 ) -> None:
     """Add the figures of one metric."""
     from backend.metrics import statistics
 
-    metric = METRICS[name]
     for figure, title in metric.titles(name).items():
         one = partial(_one, value, figure)
-        about = {"metric": name, "figure": figure, "title": title, "unit": metric.unit, "higher": metric.higher}
+        common = {"metric": name, "figure": figure, "title": title, "unit": metric.unit, "higher": metric.higher}
         for model, mine in enumerate(stats):
             found = statistics.interval(mine, one, drawn[model])
-            told["figures"].append(about | {"model": model, **_span(found), "n": int(mine.any(1).sum())})
+            seeds = {"seeds": [_finite(float(one(drawing[model]))) for drawing in sums]} if len(sums) > 1 else {}
+            told["figures"].append(common | {"model": model, **_span(found), "n": int(mine.any(1).sum())} | seeds)
         pairs = []
         for a, b in _couples(len(stats)):
             gap = statistics.difference(stats[a], stats[b], one, metric.higher, (drawn[a], drawn[b]), seed)
@@ -194,7 +214,7 @@ def _tell(
             words = statistics.verdict(gap, metric.higher, metric.unit, p)
             counts = {"n": gap.n, "wins": gap.wins, "ties": gap.ties, "losses": gap.losses}
             told["pairs"].append(
-                about
+                common
                 | {"a": a, "b": b, **_span(gap), "p": _finite(gap.p), "p_adjusted": _finite(p)}
                 | counts
                 | {"verdict": words}
@@ -211,7 +231,7 @@ def _tell(
                     )
 
 
-def _one(value: Callable[[Array], dict[str, Array]], figure: str, sums: Array) -> Array:
+def _one(value: Value, figure: str, sums: Array) -> Array:
     return value(sums)[figure]
 
 

@@ -103,16 +103,24 @@ def test_slices_and_confusion() -> None:
     assert drawn.confusion(told()) == ""
 
 
-def test_history_and_leaderboard() -> None:
+def test_history() -> None:
     one = told(created=0.0) | {"models": ["owner/base", "run/ab12"], "pinned": True}
     text = drawn.history([one], "ab12")
     assert "Exact match 10.0 % → 73.1 %" in text
     assert 'aria-current="true"' in text
     assert "★" in text
     assert "kept here" in drawn.history([], "")
-    board = drawn.board([one], "sample/evaluation")
-    assert board.index("run/ab12") < board.index("base")  # the best first
-    assert drawn.board([one], "other") == ""
+
+
+def test_what_it_took_and_several_seeds() -> None:
+    one = told()
+    one["models"][0] |= {"seconds": 75.0, "memory_gb": 0.61}
+    one["models"][1] |= {"dollars": 0.0123}
+    one["figures"][0] |= {"seeds": [0.05, 0.15, 0.1]}
+    text = drawn.summary(one)
+    assert "took 1 min 15 s, 0.61 GB" in text
+    assert "took $ 0.0123" in text
+    assert "3 seeds, 5.0 % to 15.0 %" in text
 
 
 def test_what_was_measured_of_a_run() -> None:
@@ -145,7 +153,7 @@ def test_nothing_said_becomes_the_page() -> None:
     for text in (
         drawn.head(one), drawn.summary(one), drawn.examples(one, {"rows": [row], "total": 1}, "exact_match", 0),
         drawn.confusion(one | {"confusion": [matrix]}), drawn.slices(one | {"slices": [cut]}, "exact_match"),
-        drawn.history([kept], ""), drawn.board([kept], EVIL), drawn.progress(status),
+        drawn.history([kept], ""), drawn.progress(status),
     ):  # fmt: skip
         assert "<img" not in text
         assert "&lt;img" in text

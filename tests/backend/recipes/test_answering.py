@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,10 +92,10 @@ def test_a_prompt_that_is_too_long_fails_alone(answerer: Answerer) -> None:
 def test_a_row_that_fails_does_not_take_its_batch_along(answerer: Answerer, monkeypatch: pytest.MonkeyPatch) -> None:
     real = answerer._answer
 
-    def sometimes(ids: list[list[int]], longest: int, stop: str) -> list[dict]:
+    def sometimes(ids: list[list[int]], *more: Any) -> list[dict]:
         if answerer.ids("12") in ids:
             raise RuntimeError("no 12 here")
-        return real(ids, longest, stop)
+        return real(ids, *more)
 
     monkeypatch.setattr(answerer, "_answer", sometimes)
     rows = all_of(answerer, PROMPTS, 4)
@@ -142,3 +143,18 @@ def test_adapters(place: str, kind: str, tmp_path: Path) -> None:
         assert row["answer"] == one.tokenizer.decode(made, skip_special_tokens=True).strip()
     ((_, judged),) = next(iter(one.likelihoods(["Once"], [["x"]])))
     assert judged[0]["log_likelihood"] < 0
+
+
+def test_what_is_drawn_depends_on_its_own_seed_alone(place: str) -> None:
+    def drawn(batch: int, seeds: list[int], temperature: float = 1.0) -> list[str]:
+        one = Answerer(place, CPU, batch, lambda: False)
+        found = dict(pair for part in one.answers(PROMPTS, 8, "", temperature, seeds) for pair in part)
+        one.close()
+        return [found[i]["answer"] for i in range(len(PROMPTS))]
+
+    seeds = list(range(len(PROMPTS)))
+    assert drawn(4, seeds) == drawn(1, seeds) == drawn(4, seeds)
+    other = drawn(4, [9, *seeds[1:]])
+    assert other[0] != drawn(4, seeds)[0]
+    assert other[1:] == drawn(4, seeds)[1:]
+    assert drawn(4, seeds, 0.0) == drawn(4, [7] * len(PROMPTS), 0.0)

@@ -10,7 +10,7 @@ import pytest
 
 from backend import events as ev
 from backend.errors import BadData, BadInput
-from backend.recipes import RECIPES, evaluate, process
+from backend.recipes import RECIPES, asking, evaluate, process
 from backend.recipes.params import check
 from tests.tiny import tiny_model
 
@@ -58,7 +58,7 @@ def test_a_run_that_was_stopped_asks_nothing_twice(capsys, tmp_path: Path, tiny:
     settings = {"models": [tiny], "max_rows": 8, "per_device_eval_batch_size": 2, "metrics": "exact_match"}
     whole, _ = ran(capsys, tmp_path / "whole", **settings)
     stopping = {"after": 2}
-    real = evaluate._Work._progress
+    real = asking.Work._progress
 
     def stop_soon(self: Any) -> None:
         stopping["after"] -= 1
@@ -67,7 +67,7 @@ def test_a_run_that_was_stopped_asks_nothing_twice(capsys, tmp_path: Path, tiny:
         real(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate._Work, "_progress", stop_soon)
+        patch.setattr(asking.Work, "_progress", stop_soon)
         events, _ = ran(capsys, folder, **settings)
     assert isinstance(events[-1], ev.Paused)
     file = folder / "answers" / "0.answers.jsonl"
@@ -94,13 +94,63 @@ def test_another_metric_asks_no_model(capsys, tmp_path: Path, tiny: str, monkeyp
     def never(*_: Any) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(evaluate, "Answerer", never)
+    monkeypatch.setattr(asking, "Answerer", never)
     events, told = ran(
         capsys, tmp_path / "second", models=[tiny], max_rows=6, metrics="chrf, length", answers=str(tmp_path / "first")
     )
     assert isinstance(events[-1], ev.Finished), events[-1]
     assert told["metrics"] == ["chrf", "length"]
     assert events[-1].values["length"] > 0
+
+
+def test_several_seeds_and_what_it_took(capsys, tmp_path: Path, tiny: str) -> None:
+    settings: dict[str, Any] = {"models": [tiny], "max_rows": 6, "metrics": "chrf, length"}
+    settings |= {"temperature": 1.0, "seeds": 3}
+    events, told = ran(capsys, tmp_path / "run", **settings)
+    assert isinstance(events[-1], ev.Finished), events[-1]
+    chrf = told["figures"][0]
+    assert len(set(chrf["seeds"])) > 1
+    assert min(chrf["seeds"]) <= chrf["value"] <= max(chrf["seeds"])
+    assert chrf["n"] == 6
+    assert sorted(path.name for path in (tmp_path / "run" / "answers").iterdir()) == [
+        "0.answers.1.jsonl", "0.answers.2.jsonl", "0.answers.jsonl", "0.json",
+    ]  # fmt: skip
+    assert told["models"][0]["memory_gb"] > 0
+    assert told["models"][0]["seconds"] > 0
+    from pyarrow import parquet
+
+    table = parquet.read_table(tmp_path / "run" / evaluate.TABLE).to_pydict()
+    assert {"0.said2", "0.said3"} <= set(table)
+    with pytest.raises(BadInput, match="seeds is 3 and temperature 0, at which every answer would be the same"):
+        asked(seeds=3)
+
+
+def test_some_rows_are_drawn_from_all(capsys, tmp_path: Path, tiny: str) -> None:
+    _, told = ran(
+        capsys, tmp_path / "run", models=[tiny], dataset="sample/forgetting", max_rows=16, pick_rows="random",
+        metrics="length",
+    )  # fmt: skip
+    assert told["rows"] == 16
+    assert len({one["slice"] for one in told["slices"] if one["column"] == "topic"}) >= 3  # the first 52 are of one
+
+
+def test_prompts_without_references_have_their_length_measured(capsys, tmp_path: Path, tiny: str) -> None:
+    data = tmp_path / "prompts.jsonl"
+    data.write_text("".join(json.dumps({"prompt": f"say {n}"}) + "\n" for n in range(3)))
+    _, told = ran(capsys, tmp_path / "run", models=[tiny], dataset=str(data))
+    assert told["metrics"] == ["length"]
+
+
+def test_one_row_and_one_class_support_no_claim(capsys, tmp_path: Path, tiny: str) -> None:
+    data = tmp_path / "one.jsonl"
+    data.write_text('{"prompt": "a", "completion": "b"}\n')
+    _, told = ran(capsys, tmp_path / "run", models=[tiny, f"{tiny}/."], dataset=str(data), metrics="accuracy, mcc")
+    assert {pair["verdict"] for pair in told["pairs"]} == {"Can't tell from 1 row."}
+    assert {one["low"] for one in told["figures"]} == {None}
+    data.write_text('{"prompt": "a", "completion": 1}\n' * 4)
+    _, told = ran(capsys, tmp_path / "same", models=[tiny], dataset=str(data), metrics="accuracy, mcc, f1")
+    assert {one["figure"]: one["value"] for one in told["figures"]}["mcc"] == 0
+    assert told["confusion"] == []
 
 
 def test_every_need_of_a_metric(capsys, tmp_path: Path, tiny: str) -> None:

@@ -59,6 +59,25 @@ def test_rows_that_fail_are_told_and_the_rest_is_asked(tmp_path: Path) -> None:
         questions.read(written(tmp_path, bad), "train")
 
 
+@pytest.mark.parametrize(("label", "reference"), [(3, "3"), (3.0, "3"), (0.5, "0.5"), (True, "True"), ("3", "3")])
+def test_labels_may_be_numbers(tmp_path: Path, label: Any, reference: str) -> None:
+    (one,) = questions.read(written(tmp_path, {"prompt": "a", "completion": label}), "train").questions
+    assert one.reference == reference
+    name = written(tmp_path, {"t": "a", "stars": label})
+    (one,) = questions.read(name, "train", columns={"prompt": "t", "completion": "stars"}).questions
+    assert one.reference == reference
+
+
+def test_what_is_not_a_number_is_told(tmp_path: Path) -> None:
+    rows = [{"prompt": "a", "completion": 1}, {"prompt": "b", "completion": float("nan")}]
+    asked = questions.read(written(tmp_path, *rows, {"prompt": float("nan"), "completion": 1}), "train")
+    assert [one.number for one in asked.questions] == [1]
+    assert [one["error"] for one in asked.failed] == [
+        "completion is not a number (NaN); give a text or a number",
+        "prompt is not a number (NaN); give a text or a number",
+    ]
+
+
 def test_columns_by_any_name(tmp_path: Path) -> None:
     name = written(tmp_path, {"q": "1+1", "a": "2", "topic": "sum"})
     (one,) = questions.read(name, "train", columns={"prompt": "q", "completion": "a"}).questions

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from starlette.requests import Request
 
 from backend import events as ev
 from backend.jobs import Job, Run
@@ -72,19 +73,21 @@ def test_results_and_their_rows(lab: Lab) -> None:
     run = measured(lab, owner(ME))
     blocks = drawn(evaluate.build, lab)
     event = gr.EventData(None, {"run": run.id})
-    _, shown, header, table, _, figure, part, *_ = handler(blocks, "on_open")(event, ME)
+    _, shown, header, table, _, _, figure, part, *_ = handler(blocks, "on_open")(event, ME)
     assert shown["visible"]
     assert "sample/evaluation" in header
     assert "Can&#x27;t tell" in table
     assert figure["value"] == "exact_match"
     assert ("part: a", "part\na") in part["choices"]
-    note, rows, back, more = handler(blocks, "on_rows")(run.id, 0, [], "Wins", "exact_match", "part\nb", "", ME)
+    note, _, rows, back, more = handler(blocks, "on_rows")(run.id, 0, {}, "Wins", "exact_match", "part\nb", "", ME)
     assert note == ""
     assert "2 rows" in rows
     assert not back["interactive"]
     assert not more["interactive"]
-    note, rows, *_ = handler(blocks, "on_rows")(run.id, 0, ["1", "oslo", "bergen"], "All", "exact_match", "", "", ME)
+    cell = {"cell": ["1", "oslo", "bergen"]}
+    note, every, rows, *_ = handler(blocks, "on_rows")(run.id, 0, cell, "All", "exact_match", "", "", ME)
     assert "Only oslo answered as bergen" in note
+    assert every["visible"] is True
     assert "Bergen" in rows
     assert run.id in handler(blocks, "on_history")(run.id, ME)
     with pytest.raises(gr.Error, match="no run 'ab12'"):  # its figures stay
@@ -102,7 +105,7 @@ def test_somebody_elses_are_not_shown(lab: Lab, name: str) -> None:
 def test_names_pins_and_deleting(lab: Lab) -> None:
     run = measured(lab, owner(ME))
     blocks = drawn(evaluate.build, lab)
-    assert "<h2>First</h2>" in handler(blocks, "on_name")(run.id, "First", ME)
+    assert ">First</h2>" in handler(blocks, "on_name")(run.id, "First", ME)
     handler(blocks, "on_pin")(gr.EventData(None, {"run": run.id}), ME)
     assert "★" in handler(blocks, "on_history")("", ME)
     path = Path(handler(blocks, "on_export")(run.id, ".md", ME))
@@ -131,3 +134,72 @@ def test_what_is_under_way_is_watched_until_its_end_and_by_a_page_that_is_opened
     going, watched, _, timer, *_ = handler(blocks, "on_tick")(started, ME)
     assert "It broke." in going
     assert (watched, timer.active) == ("", False)
+
+
+def test_a_link_opens_an_evaluation_for_its_owner_alone(lab: Lab) -> None:
+    run = measured(lab, owner(ME))
+    blocks = drawn(evaluate.build, lab)
+
+    def opened(who: gr.Request) -> list[Any]:
+        who.request.scope["query_string"] = f"tab=evaluate&evaluation={run.id}".encode()
+        try:
+            return handler(blocks, "on_link")(gr.Request(Request(dict(who.request.scope))))
+        finally:
+            who.request.scope.pop("query_string")
+
+    assert opened(ME)[0] == run.id
+    with pytest.raises(gr.Error, match="not yours"):
+        opened(YOU)
+
+
+def test_the_dashboard_compares_all(lab: Lab) -> None:
+    blocks = drawn(evaluate.build, lab)
+    assert "What you evaluate is compared here" in handler(blocks, "on_board")("", "", "seconds", ME)[2]
+    measured(lab, owner(ME))
+    names, figures, table, pictures, settings = handler(blocks, "on_board")("", "", "seconds", ME)
+    assert (names["value"], figures["value"]) == ("sample/evaluation", "exact_match")
+    assert "run/ab12" in table
+    assert pictures.count("<svg") >= 2
+    assert "All had the same settings" in settings
+    path = Path(handler(blocks, "on_board_export")("sample/evaluation", ".csv", ME))
+    assert path.read_text().startswith("evaluation,created,model,figure,value,low,high,n")
+
+
+def test_a_judge_is_watched_and_shows_the_evaluation_that_it_judged(lab: Lab) -> None:
+    from tests.backend.recipes.test_judge import evaluation
+
+    run = measured(lab, owner(ME))
+    other = run.folder / "x"
+    evaluation(other)
+    for name in ("questions.jsonl", "answers"):
+        (other / name).rename(run.folder / name)
+    blocks = drawn(evaluate.build, lab)
+    started, timer = handler(blocks, "on_ask")(run.id, MODEL_ID, "Which?", "2", ME)
+    assert timer.active
+    params = lab.status(started, owner(ME))["params"]
+    assert (params["answers"], params["max_rows"], params["criteria"]) == (f"run/{run.id}", 2, "Which?")
+    assert handler(blocks, "on_tick")(started, ME)[2] == run.id
+    pair, _ = handler(blocks, "on_begin")(run.id, ME)
+    assert "press ←" in pair
+    place = pair.partition('data-place="')[2].partition('"')[0]
+    after = handler(blocks, "on_choose")(run.id, gr.EventData(None, {"choice": "left", "place": place}), ME)
+    assert "1 of 3 chosen" in after
+    back = handler(blocks, "on_choose")(run.id, gr.EventData(None, {"choice": "back", "place": "99"}), ME)
+    assert 'aria-pressed="true"' in back
+    assert "won" in handler(blocks, "on_reveal")(run.id, ME)
+    data, _ = handler(blocks, "on_tune")(run.id, ME)
+    assert data.startswith("upload/")
+    put, _ = handler(blocks, "on_put")("Hello?", [MODEL_ID], ME)
+    assert lab.status(put, owner(ME))["params"]["metrics"] == ["length"]
+
+
+def test_tasks_of_the_harness(lab: Lab) -> None:
+    blocks = drawn(evaluate.build, lab)
+    start = next(
+        one.fn for one in blocks.fns.values() if one.fn is not None and one.fn.__module__ == "ui.evaluate.harness"
+    )
+    with pytest.raises(gr.Error, match="No task is named"):
+        start([MODEL_ID], "", "", "50", False, None, ME)
+    run_id, _ = start([MODEL_ID], "arc_easy, hellaswag", "2", "50", False, None, ME)
+    params = lab.status(run_id, owner(ME))["params"]
+    assert (params["tasks"], params["num_fewshot"], params["limit"]) == (["arc_easy", "hellaswag"], 2, 50)

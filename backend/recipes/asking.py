@@ -1,0 +1,255 @@
+"""The passes over all models of an evaluation: answers, likelihoods, rewards. What was answered is not asked again.
+
+Each line of `answers/MODEL.PASS.jsonl` is written when its batch is done; `answers/MODEL.json` tells what it took.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backend import events as ev
+from backend.metrics import Need, about
+from backend.recipes import device, questions, scoring
+from backend.recipes.answering import Answerer, Interrupted, Row
+from backend.recipes.callbacks import peak_memory
+from backend.recipes.process import say
+from backend.recipes.provider import NAME as PROVIDER
+from backend.recipes.provider import Provider
+from backend.recipes.questions import Question
+from backend.recipes.reading import short_name
+
+if TYPE_CHECKING:
+    from backend.recipes.evaluate import EvaluateParams
+
+ANSWERS = "answers"
+_QUIET = 0.5  # seconds between two Progressed, at least
+_DRAWN = ("answers", "reward")  # passes whose outcome depends on the seed
+Pass = tuple[int, Need, int]  # model, what is asked of it, which drawing
+
+
+def name_of(place: str) -> str:
+    """What people call MODEL + ADAPTER: an adapter of a run is `run/ID`."""
+    model, _, adapter = place.partition(" + ")
+    path = Path(adapter or model)
+    made = path.is_absolute() and path.name in ("adapter", "model")
+    return f"run/{path.parent.name}" if made else short_name(adapter or model)
+
+
+class Work:
+    """What is to be asked of each model, and what was answered."""
+
+    def __init__(self, params: EvaluateParams, folder: Path, asked: Sequence[Question], names: Sequence[str]) -> None:
+        self.params, self.folder, self.asked = params, folder, asked
+        needs = {about(name).needs for name in names}
+        self.choices = all(one.choices for one in asked) and params.mode != "generation"
+        passes: list[Need] = [need for need in ("answers", "likelihood", "preference", "reward") if need in needs]
+        if "reward" in needs and "answers" not in needs:
+            passes.insert(0, "answers")
+        # Only what is written is drawn; how likely a given text is stays the same.
+        self.draws = params.seeds if "answers" in passes and not self.choices else 1
+        self.passes = [(need, draw) for need in passes for draw in range(self.draws if need in _DRAWN else 1)]
+        self.held = {
+            (model, *one): self._held(model, *one) for model in range(len(params.models)) for one in self.passes
+        }
+        self.done = sum(map(len, self.held.values()))
+        self.total = len(self.held) * len(asked)
+        self.begun, self.first = time.perf_counter(), self.done
+        self.told = 0.0
+        self._answerer: Answerer | Provider | None = None
+        self._device: device.Device | None = None
+        if self.done:
+            say(ev.Logged(text=f"{self.done:,} of {self.total:,} were answered before and are kept."))
+
+    def of(self, model: int, place: str) -> list[list[Row]]:
+        """For each drawing a row for each question: everything that the passes found. Raises Interrupted."""
+        begun, before = time.perf_counter(), self.done
+        try:
+            for need, draw in self.passes:
+                self._pass((model, need, draw), place)
+        finally:
+            if self._answerer:
+                self._note(model, begun, self.done - before)
+                self._answerer.close()
+                self._answerer = None
+        return [
+            [
+                scoring.join(
+                    self.held[model, need, draw if need in _DRAWN else 0].get(one.number, {})
+                    for need in dict(self.passes)
+                )
+                for one in self.asked
+            ]
+            for draw in range(self.draws)
+        ]
+
+    def about(self, model: int) -> dict[str, Any]:
+        """What it took: {seconds, memory_gb} here, {dollars} at a provider; what is not known is left out."""
+        path = self.folder / ANSWERS / f"{model}.json"
+        told: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        spent = [row.get("dollars") for (of, *_), rows in self.held.items() if of == model for row in rows.values()]
+        known = [one for one in spent if one is not None]
+        return told | ({"dollars": round(sum(known), 8)} if known else {})
+
+    def _note(self, model: int, begun: float, made: int) -> None:
+        if not made:
+            return
+        told = self.about(model)
+        told["seconds"] = round(told.get("seconds", 0.0) + time.perf_counter() - begun, 2)
+        if isinstance(self._answerer, Answerer):
+            told["memory_gb"] = round(max(told.get("memory_gb", 0.0), peak_memory()), 3)
+        (self.folder / ANSWERS / f"{model}.json").write_text(json.dumps(told))
+
+    def _file(self, model: int, need: Need, draw: int) -> Path:
+        return self.folder / ANSWERS / f"{model}.{need}{f'.{draw}' if draw else ''}.jsonl"
+
+    def _held(self, model: int, need: Need, draw: int) -> dict[int, Row]:
+        """What was written, but for a last line that a kill cut short."""
+        found: dict[int, Row] = {}
+        path = self._file(model, need, draw)
+        if path.exists():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            whole = text[: text.rfind("\n") + 1]
+            if whole != text:
+                path.write_text(whole, encoding="utf-8")
+            for line in whole.splitlines():
+                row = json.loads(line)
+                found[row.pop("row")] = row
+        return found
+
+    def _pass(self, which: Pass, place: str) -> None:
+        held = self.held[which]
+        left = [one for one in self.asked if one.number not in held]
+        if not left:
+            return
+        if self._stopped():
+            raise Interrupted
+        path = self._file(*which)
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            for batch in self._batches(which, place, left):
+                for question, row in batch:
+                    held[question.number] = row
+                    file.write(json.dumps({"row": question.number} | row, ensure_ascii=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+                self.done += len(batch)
+                self._progress()
+
+    def _batches(self, which: Pass, place: str, left: list[Question]) -> Iterator[list[tuple[Question, Row]]]:
+        model, need, draw = which
+        if need == "reward":
+            yield from self._rewards(model, draw, left)
+            return
+        answerer = self._loaded(place)
+        prompts = [one.prompt for one in left]
+        if need == "answers" and not self.choices:
+            longest, stop, temperature = self.params.max_new_tokens, self.params.stop, self.params.temperature
+            seeds = [(self.params.seed + draw) * 1_000_003 + one.number for one in left]
+            for batch in answerer.answers(prompts, longest, stop, temperature, seeds):
+                yield [(left[i], row) for i, row in batch]
+            return
+        given = [_given(one, need) for one in left]
+        for judged in answerer.likelihoods(prompts, given):
+            yield [(left[i], _judged(left[i], need, found)) for i, found in judged]
+
+    def _rewards(self, model: int, draw: int, left: list[Question]) -> Iterator[list[tuple[Question, Row]]]:
+        from backend.recipes import rewards
+
+        scorer = rewards.scorer(self.params.reward_model, self._chosen())
+        answers = self.held[model, "answers", draw]
+        size = self.params.per_device_eval_batch_size
+        for begin in range(0, len(left), size):
+            if self._stopped():
+                raise Interrupted
+            part = [one for one in left[begin : begin + size] if "error" not in answers[one.number]]
+            said = [_as_asked(one, answers[one.number]["answer"]) for one in part]
+            found = scorer([one.prompt for one in part], said, [one.reference for one in part]) if part else []
+            by_row = {one.number: {"reward": reward} for one, reward in zip(part, found, strict=True)}
+            yield [(one, by_row.get(one.number, {})) for one in left[begin : begin + size]]
+
+    def _begin(self, info: dict[str, Any]) -> None:
+        names = {"model": ", ".join(map(name_of, self.params.models)), "dataset": short_name(self.params.dataset)}
+        say(ev.Started(step=self.done, info=names | info))
+        self._progress()
+
+    def _chosen(self) -> device.Device:
+        if self._device is None:
+            say(ev.Logged(text="Loading PyTorch and Transformers …"))
+            import torch
+
+            self._device = device.choose(device.find(), self.params.precision)
+            torch.set_num_threads(self._device.threads)
+            self._begin(self._device.info())
+        return self._device
+
+    def _loaded(self, place: str) -> Answerer | Provider:
+        if self._answerer is None:
+            if PROVIDER.fullmatch(place):
+                self._answerer = Provider(place, self._stopped)
+                if self._device is None:
+                    self._begin({"device": "provider"})
+            else:
+                chosen = self._chosen()
+                _forget_peak()
+                self._answerer = Answerer(place, chosen, self.params.per_device_eval_batch_size, self._stopped)
+            self.begun, self.first = time.perf_counter(), self.done
+        return self._answerer
+
+    def _stopped(self) -> bool:
+        return (self.folder / "stop").exists()
+
+    def _progress(self) -> None:
+        now = time.perf_counter()
+        if self.done < self.total and now - self.told < _QUIET:
+            return
+        self.told = now
+        spent, made = now - self.begun, self.done - self.first
+        eta = round(spent / made * (self.total - self.done), 1) if made else None
+        say(ev.Progressed(done=self.done, total=self.total, unit="answers", eta=eta))
+        if made and spent:
+            say(ev.Measured(step=self.done, values={"rows_per_second": round(made / spent, 3)}))
+
+
+def _forget_peak() -> None:
+    """From here on `peak_memory` tells of the next model alone; elsewhere than on Linux, of the largest so far."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _given(question: Question, need: Need) -> list[str]:
+    """The texts that a model judges for one question."""
+    if need == "answers":
+        return list(question.choices)
+    return [question.reference, question.rejected] if need == "preference" else [question.reference or " "]
+
+
+def _judged(question: Question, need: Need, found: list[Row] | Row) -> Row:
+    """What a pass of likelihoods tells of a row."""
+    import math
+
+    if isinstance(found, dict):
+        return found
+    if need == "answers":
+        logs = [one["log_likelihood"] for one in found]
+        best = max(range(len(logs)), key=logs.__getitem__)
+        sure = 1 / sum(math.exp(one - logs[best]) for one in logs)
+        return {"answer": question.choices[best], "tokens": found[best]["tokens"], "seconds": 0.0,
+                "confidence": round(sure, 6), "choices": logs}  # fmt: skip
+    row = {"log_likelihood": found[0]["log_likelihood"] if question.reference else None,
+           "reference_tokens": found[0]["tokens"], "reference_bytes": found[0]["bytes"]}  # fmt: skip
+    return row | ({"rejected_log_likelihood": found[1]["log_likelihood"]} if need == "preference" else {})
+
+
+def _as_asked(question: Question, answer: str) -> questions.Text:
+    """An answer in the form of its prompt: text, or a message."""
+    return answer if isinstance(question.prompt, str) else [{"role": "assistant", "content": answer}]

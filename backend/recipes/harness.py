@@ -1,0 +1,383 @@
+"""lm-evaluation-harness on our loaded models: its tasks, its prompts, its figures. Runs alone:
+
+    mkdir -p /tmp/h && echo '{"tasks": ["arc_easy"], "limit": 20}' > /tmp/h/params.json
+    python -m backend.recipes.harness /tmp/h/params.json
+
+Optional: `pip install lm_eval==0.4.13`. Tasks are named as it names them, or described by YAML files of one's own,
+which need no network when their data are here. Figures are its own; where they are means over rows, intervals and
+paired tests are ours, and every row can be looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from backend import events as ev
+from backend.errors import BadData, BadInput, NotFound
+from backend.metrics import Metric, mean
+from backend.recipes import device, process, scoring
+from backend.recipes.answering import Answerer, Interrupted
+from backend.recipes.asking import name_of
+from backend.recipes.process import say
+from backend.recipes.provider import NAME as PROVIDER
+from backend.recipes.provider import NO_CHANCES
+from backend.settings import Settings
+from backend.starter import MODEL_ID
+
+RESULTS, TABLE, WHOLE = "results.json", "answers.parquet", "harness.json"
+MOST_MODELS = 8
+_SHARES = ("acc", "acc_norm", "exact_match", "em", "f1", "mc1", "mc2", "pass@1", "acc_mutual_info")  # between 0 and 1
+_QUIET = 0.5  # seconds between two Progressed, at least
+
+
+class Params(BaseModel):
+    """Which tasks, on which models. A field that is left out, empty or None has its default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_strip_whitespace=True)
+
+    models: list[str] = Field([MODEL_ID], min_length=1, max_length=MOST_MODELS, title="Models", description="As above")
+    tasks: list[str] = Field(
+        [], title="Tasks", description="As the harness names them, with commas between; empty takes those of the file"
+    )
+    task_file: str = Field("", title="Task file", description="A YAML file of your own, or a folder with some")
+    num_fewshot: int | None = Field(
+        None, ge=0, le=100, title="Few-shot", description="Examples shown; empty: the task's"
+    )
+    limit: int = Field(0, ge=0, title="Rows of each task", description="0 takes all")
+    apply_chat_template: bool = Field(False, title="Chat template", description="Ask as in a chat")
+    per_device_eval_batch_size: int = Field(8, ge=1, le=1024, title="Batch size", description="Rows asked at once")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", title="Precision", description="Auto takes bf16 where the hardware has it"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, title="Seed", description="Of what is drawn for intervals")
+
+    @field_validator("models", "tasks", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """Text with commas is a list; a name twice is once."""
+        given = value.split(",") if isinstance(value, str) else value
+        if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+            return value
+        return list(dict.fromkeys(one.strip() for one in given if one.strip()))
+
+    @field_validator("num_fewshot", mode="before")
+    @classmethod
+    def _empty(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+
+def preflight(params: Params) -> None:
+    """Raises BadInput where the harness is not there, or nothing is named."""
+    if find_spec("lm_eval") is None:
+        raise BadInput(
+            "lm-evaluation-harness is not installed here.",
+            "pip install lm_eval==0.4.13, then start Atelier again.",
+            "harness.missing",
+        )
+    if not params.tasks and not params.task_file:
+        raise BadInput("No task is named.", "Write some, such as arc_easy, or give a YAML file.")
+    if params.task_file:
+        if Settings.read().public:
+            raise BadInput(
+                "A task file is a program; a shared server runs none of its visitors'.",
+                "Name a task that the harness brings, or run Atelier yourself.",
+                "harness.refused",
+            )
+        if not params.task_file.endswith((".yaml", ".yml")) and not Path(params.task_file).is_dir():
+            raise BadInput(f"{Path(params.task_file).name} is no YAML file.", "Its name ends in .yaml.")
+    for one in params.models:
+        if PROVIDER.fullmatch(one):
+            raise BadInput(f"{one} {NO_CHANCES}, and most tasks need them.", "Choose models that run here.")
+
+
+def run(params: Params, folder: Path) -> None:
+    """Ask, measure, and tell of it on standard output. Raises LabError."""
+    preflight(params)
+    begun = time.perf_counter()
+    say(ev.Logged(text="Loading PyTorch and lm-evaluation-harness …"))
+    import torch
+
+    chosen = device.choose(device.find(), params.precision)
+    torch.set_num_threads(chosen.threads)
+    manager, names = _tasks(params)
+    models = [{"name": name_of(place), "place": place} for place in params.models]
+    about = {"model": ", ".join(one["name"] for one in models), "dataset": ", ".join(names)}
+    say(ev.Started(info=about | chosen.info()))
+    found = []
+    try:
+        for number, place in enumerate(params.models):
+            found.append(_asked(params, folder, manager, names, place, number, chosen))
+    except Interrupted:
+        if (folder / "stop").read_text().strip() == "cancel":
+            say(ev.Cancelled(reason="cancelled by its owner"))
+        else:
+            say(ev.Paused(reason="stopped; what was answered is kept"))
+        return
+    told = tell(found, models, params.seed)
+    told |= {"dataset": ", ".join(names), "unasked": [], "at": time.time(), "engine": "lm-evaluation-harness"}
+    _keep(found, told, folder)
+    (folder / RESULTS).write_text(json.dumps(told, ensure_ascii=False))
+    for pair in told["pairs"]:
+        both = f"{models[pair['b']]['name']} beside {models[pair['a']]['name']}"
+        say(ev.Logged(text=f"{pair['title']}, {both}: {pair['verdict']}"))
+    say(ev.Produced(kind="evaluation", name="results", file=RESULTS))
+    say(ev.Produced(kind="harness", name="the harness's own results", file=WHOLE))
+    values: dict[str, Any] = scoring.flat(told)
+    say(ev.Finished(values=values | {"rows": told["rows"], "seconds": round(time.perf_counter() - begun, 1)}))
+
+
+def _tasks(params: Params) -> tuple[Any, list[str]]:
+    """The harness's manager and the names of the tasks. Raises NotFound, BadData."""
+    from lm_eval.tasks import TaskManager
+
+    file = Path(params.task_file) if params.task_file else None
+    place = file.parent if file and file.is_file() else file
+    try:
+        manager = TaskManager(include_path=str(place) if place else None, include_defaults=False)
+        own = manager.all_tasks
+        names = params.tasks or own
+        if file and file.is_file() and not params.tasks:
+            lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("task:")]
+            names = [lines[0].partition(":")[2].strip(" '\"")] if lines else own
+        if set(names) - set(own):
+            manager = TaskManager(include_path=str(place) if place else None, include_defaults=True)
+    except Exception as error:  # whatever a file makes its reader raise
+        raise BadData(f"{Path(params.task_file).name} can't be read: {str(error)[:300]}", "Correct it.") from None
+    if unknown := [name for name in names if not manager.match_tasks([name])]:
+        raise NotFound(
+            f"The harness has no task {unknown[0][:60]!r}.",
+            "See https://github.com/EleutherAI/lm-evaluation-harness/tree/main/lm_eval/tasks for their names.",
+            "harness.task",
+        )
+    if not names:
+        raise BadData(f"{Path(params.task_file).name} describes no task.", "A task file has a line `task: NAME`.")
+    return manager, names
+
+
+def _asked(
+    params: Params, folder: Path, manager: Any, names: Sequence[str], place: str, number: int, chosen: device.Device
+) -> dict[str, Any]:
+    """What the harness says of one model: {results, samples, higher_is_better, …}. Raises Interrupted, BadData."""
+    from lm_eval import simple_evaluate
+
+    answerer = Answerer(place, chosen, params.per_device_eval_batch_size, lambda: (folder / "stop").exists())
+    asking = _model(answerer, params, _Progress(number, len(params.models)))
+    try:
+        found = simple_evaluate(
+            model=asking,
+            tasks=list(names),
+            task_manager=manager,
+            num_fewshot=params.num_fewshot,
+            limit=params.limit or None,
+            apply_chat_template=params.apply_chat_template,
+            use_cache=str(folder / f"answers-{number}"),  # so that a run that was stopped asks nothing twice
+            log_samples=True,
+            bootstrap_iters=1000,
+        )
+    except Interrupted:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        words = f"{type(error).__name__}: {str(error)[:300]}"
+        raise BadData(f"The harness can't do {', '.join(names)}: {words}.", "Check the task, and whether its data are "
+                      "here or the Hub answers.", "harness.failed") from error  # fmt: skip
+    finally:
+        answerer.close()
+    with (folder / WHOLE).open("a") as file:
+        json.dump({key: found[key] for key in ("results", "versions", "n-shot")}, file, default=str)
+        file.write("\n")
+    return dict(found)
+
+
+class _Progress:
+    """Tells how many rows were asked, of as many as the harness has named so far."""
+
+    def __init__(self, number: int, models: int) -> None:
+        self.number, self.models = number, models
+        self.done = self.total = 0
+        self.begun, self.told = time.perf_counter(), 0.0
+
+    def more(self, many: int) -> None:
+        self.total += many
+
+    def add(self, many: int) -> None:
+        self.done = min(self.total, self.done + many)
+        now = time.perf_counter()
+        if now - self.told < _QUIET or not self.total:
+            return
+        self.told = now
+        rest = self.models * self.total - (self.number * self.total + self.done)
+        eta = (now - self.begun) / max(1, self.done) * rest
+        done = self.number * self.total + self.done
+        say(ev.Progressed(done=done, total=self.models * self.total, unit="requests", eta=round(eta, 1)))
+
+
+def _model(answerer: Answerer, params: Params, progress: _Progress) -> Any:
+    """The harness's own Hugging Face model around ours, which stops when asked to and tells how far it is."""
+    from lm_eval.models.huggingface import HFLM
+
+    class Ours(HFLM):
+        def loglikelihood(self, requests: list[Any], *more: Any, **named: Any) -> Any:
+            progress.more(len(requests))
+            return super().loglikelihood(requests, *more, **named)
+
+        def generate_until(self, requests: list[Any], *more: Any, **named: Any) -> Any:
+            progress.more(len(requests))
+            return super().generate_until(requests, *more, **named)
+
+        def _model_call(self, inps: Any, *more: Any, **named: Any) -> Any:
+            return _counted(super()._model_call, inps, *more, **named)
+
+        def _model_generate(self, context: Any, *more: Any, **named: Any) -> Any:
+            return _counted(super()._model_generate, context, *more, **named)
+
+    def _counted(call: Callable[..., Any], given: Any, *more: Any, **named: Any) -> Any:
+        if answerer.stopped():
+            raise Interrupted
+        made = call(given, *more, **named)
+        progress.add(len(given))
+        return made
+
+    return Ours(
+        pretrained=answerer.model, tokenizer=answerer.tokenizer, batch_size=params.per_device_eval_batch_size,
+        device=str(answerer.device),
+    )  # fmt: skip
+
+
+def tell(found: Sequence[Mapping[str, Any]], models: Sequence[Mapping[str, str]], seed: int = 0) -> dict[str, Any]:
+    """What the harness found of each model, in the form of `scoring.score`."""
+    import numpy
+
+    from backend.metrics import each, statistics
+
+    told: dict[str, Any] = {"models": [dict(one) for one in models], "metrics": ["lm_eval"], "failed": []}
+    told |= {"figures": [], "pairs": [], "slices": [], "confusion": [], "scores": {}}
+    told["rows"] = sum(len(_rows(found[0], task)) for task in found[0]["samples"])
+    for task, results in found[0]["results"].items():
+        for key, value in results.items():
+            metric, _, which = key.partition(",")
+            if not which or metric.endswith("_stderr") or not isinstance(value, int | float):
+                continue
+            name = f"{task} {metric}" + (f" {which}" if which != "none" else "")
+            higher = found[0].get("higher_is_better", {}).get(task, {}).get(metric)
+            unit: Any = "%" if metric in _SHARES else ""
+            about = Metric(f"{task}: {metric}" + (f", {which}" if which != "none" else ""), "", "",
+                           higher=higher if isinstance(higher, bool) else None, unit=unit)  # fmt: skip
+            scores = [_scores(one, task, metric, which) for one in found]
+            values = [one["results"][task][key] for one in found]
+            whole = all(row and abs(float(numpy.mean(row)) - value) < 1e-9
+                        for row, value in zip(scores, values, strict=True))  # fmt: skip
+            if whole:
+                stats = [each(row) for row in scores]
+                drawn = statistics.draws(stats, seed)
+                sums = numpy.stack([one.sum(0) for one in stats])[None]
+                scoring.tell(told, name, about, stats, mean(name), drawn, {}, [], seed, sums)
+                continue
+            for model, one in enumerate(found):
+                error = one["results"][task].get(f"{metric}_stderr,{which}")
+                span = 1.959964 * error if isinstance(error, int | float) else None
+                told["figures"].append(
+                    {"metric": "lm_eval", "figure": name, "title": about.title, "unit": unit, "higher": about.higher,
+                     "model": model, "value": values[model], "n": len(scores[model]) or told["rows"],
+                     "low": values[model] - span if span is not None else None,
+                     "high": values[model] + span if span is not None else None}
+                )  # fmt: skip
+    return told
+
+
+def _rows(found: Mapping[str, Any], task: str, which: str = "") -> list[Mapping[str, Any]]:
+    """A task's samples in order; a task with several filters tells each row once for each."""
+    samples = found["samples"].get(task, [])
+    which = which or (samples[0]["filter"] if samples else "")
+    return sorted((one for one in samples if one["filter"] == which), key=lambda one: int(one["doc_id"]))
+
+
+def _scores(found: Mapping[str, Any], task: str, metric: str, which: str) -> list[float]:
+    """What each row has of a metric; [] where rows have none, or something else than a number."""
+    values: list[Any] = [one.get(metric) for one in _rows(found, task, which)]
+    return [float(one) for one in values] if all(isinstance(one, int | float) for one in values) else []
+
+
+def _keep(found: Sequence[Mapping[str, Any]], told: dict[str, Any], folder: Path) -> None:
+    """Every row with what each model said, as Parquet, in the form of `evaluate`."""
+    import pyarrow
+    from pyarrow import parquet
+
+    table: dict[str, list[Any]] = {"row": [], "prompt": [], "reference": [], "of.task": []}
+    scores = told.pop("scores")
+    columns = [f"{model}.answer" for model in range(len(found))]
+    columns += [f"{model}.score.{figure}" for figure in scores for model in range(len(found))]
+    table |= {column: [] for column in columns}
+    for task in found[0]["samples"]:
+        rows = [_rows(one, task) for one in found]
+        begin = len(table["row"])
+        for place, row in enumerate(rows[0]):
+            table["row"].append(begin + place + 1)
+            table["prompt"].append(str(_first(row)))
+            table["reference"].append(str(row.get("target", "")))
+            table["of.task"].append(task)
+            for model, mine in enumerate(rows):
+                table[f"{model}.answer"].append(_said(mine[place]))
+        for figure, models in scores.items():
+            fits = figure.startswith(f"{task} ") and len(models[0]) == len(rows[0])
+            for model, values in enumerate(models):
+                table[f"{model}.score.{figure}"] += values if fits else [None] * len(rows[0])
+    parquet.write_table(pyarrow.table(table), folder / TABLE)
+
+
+def _first(row: Mapping[str, Any]) -> Any:
+    """The prompt of a sample, in whatever form its arguments are."""
+    found: Any = row.get("arguments") or [""]
+    while isinstance(found, list | tuple | dict) and found:
+        found = next(iter(found.values())) if isinstance(found, dict) else found[0]
+    return found
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    """The answer of a sample: its text, or the number of the choice that was likeliest."""
+    said = row.get("filtered_resps") or row.get("resps") or [""]
+    if all(isinstance(one, list | tuple) and len(one) == 2 and isinstance(one[0], int | float) for one in said):
+        return str(max(range(len(said)), key=lambda i: said[i][0]))
+    while isinstance(said, list | tuple) and said:
+        said = said[0]
+    return str(said)
+
+
+_CODE = """from lm_eval import simple_evaluate
+from lm_eval.tasks import TaskManager
+
+found = simple_evaluate(
+    model="hf",
+    model_args={{"pretrained": {model!r}{peft}}},
+    tasks={tasks!r},
+    task_manager=TaskManager({include}),
+    num_fewshot={shots!r},
+    limit={limit!r},
+    apply_chat_template={chat!r},
+    batch_size={batch!r},
+)
+for task, figures in found["results"].items():
+    print(task, figures)
+"""
+
+
+def code(params: Params) -> str:
+    """Python that asks the first model the same, by the harness itself."""
+    model, _, adapter = params.models[0].partition(" + ")
+    file = Path(params.task_file) if params.task_file else None
+    return _CODE.format(
+        model=model, peft=f', "peft": {adapter!r}' if adapter else "",
+        tasks=params.tasks or [file.stem if file else ""],
+        include=f"include_path={file.parent.name!r}" if file else "", shots=params.num_fewshot,
+        limit=params.limit or None, chat=params.apply_chat_template, batch=params.per_device_eval_batch_size,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    process.leave(process.main(Params, run))

@@ -1,0 +1,1 @@
+"""The Evaluate tab: its panels over one Desk, and their HTML (told, plots, board), which is pure."""

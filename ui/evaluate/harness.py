@@ -1,0 +1,49 @@
+"""lm-evaluation-harness as a second engine: its tasks by name, or a YAML file of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ui.evaluate.desk import PRIVATE, Desk
+from ui.toasts import toasts
+from ui.visitor import owner
+
+
+def build(desk: Desk, models: gr.Dropdown) -> None:
+    """Its form; `models` are those chosen above."""
+    lab = desk.lab
+    with gr.Accordion("Tasks of lm-evaluation-harness", open=False, elem_id="evaluate-harness"):
+        with gr.Row(elem_classes="fields"):
+            tasks = gr.Textbox(
+                label="Tasks", info="arc_easy, hellaswag …; their data come from the Hub", max_lines=2, scale=3,
+                min_width=220, elem_id="evaluate-tasks",
+            )  # fmt: skip
+            shots = gr.Textbox(label="Few-shot", info="Empty: the task's own", max_lines=1, min_width=100, scale=1)
+            limit = gr.Textbox(
+                "50", label="Rows of each", info="0 are all", max_lines=1, min_width=100, scale=1,
+                elem_id="evaluate-limit",
+            )  # fmt: skip
+            chat = gr.Checkbox(False, label="Chat template", scale=0, min_width=130)
+        yaml = gr.File(
+            label="Or a YAML file that describes a task", file_types=[".yaml", ".yml"], height=90,
+            elem_id="evaluate-yaml",
+        )  # fmt: skip
+        start = gr.Button("Run the tasks", size="sm", scale=0, min_width=140, elem_id="evaluate-run-tasks")
+
+    @toasts
+    def on_start(
+        models: list[str], tasks: str, shots: str, limit: str, chat: bool, yaml: str | None, request: gr.Request
+    ) -> list[Any]:
+        who = owner(request)
+        file = lab.upload(who, Path(yaml), Path(yaml).name) if yaml else ""
+        asked: dict[str, Any] = {
+            "models": models or [], "tasks": tasks or "", "num_fewshot": shots or "", "limit": limit or 0,
+            "apply_chat_template": bool(chat), "task_file": file,
+        }  # fmt: skip
+        asked = {key: value for key, value in asked.items() if value not in ("", [])}
+        return [lab.launch("harness", asked, who, desk.where).id, gr.Timer(active=True)]
+
+    start.click(on_start, [models, tasks, shots, limit, chat, yaml], desk.begun, trigger_mode="once", **PRIVATE)
