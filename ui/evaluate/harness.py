@@ -34,7 +34,7 @@ def build(desk: Desk, models: gr.Dropdown) -> None:
         start = gr.Button("Run the tasks", size="sm", scale=0, min_width=140, elem_id="evaluate-run-tasks")
 
     @toasts
-    def on_start(
+    def on_tasks(
         models: list[str], tasks: str, shots: str, limit: str, chat: bool, yaml: str | None, request: gr.Request
     ) -> list[Any]:
         who = owner(request)
@@ -46,4 +46,4 @@ def build(desk: Desk, models: gr.Dropdown) -> None:
         asked = {key: value for key, value in asked.items() if value not in ("", [])}
         return [lab.launch("harness", asked, who, desk.where).id, gr.Timer(active=True)]
 
-    start.click(on_start, [models, tasks, shots, limit, chat, yaml], desk.begun, trigger_mode="once", **PRIVATE)
+    start.click(on_tasks, [models, tasks, shots, limit, chat, yaml], desk.begun, trigger_mode="once", **PRIVATE)

@@ -195,9 +195,7 @@ def test_a_judge_is_watched_and_shows_the_evaluation_that_it_judged(lab: Lab) ->
 
 def test_tasks_of_the_harness(lab: Lab) -> None:
     blocks = drawn(evaluate.build, lab)
-    start = next(
-        one.fn for one in blocks.fns.values() if one.fn is not None and one.fn.__module__ == "ui.evaluate.harness"
-    )
+    start = handler(blocks, "on_tasks")
     with pytest.raises(gr.Error, match="No task is named"):
         start([MODEL_ID], "", "", "50", False, None, ME)
     run_id, _ = start([MODEL_ID], "arc_easy, hellaswag", "2", "50", False, None, ME)
