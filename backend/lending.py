@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from backend.door import door
 from backend.quota import span
 from backend.slices import plan, words
+from backend.starter import MODEL_ID
 
 if TYPE_CHECKING:
     from backend.answers import Answers
@@ -39,19 +39,14 @@ class Lending:
 
     @door
     def left(self, owner: str) -> str:
-        """`ZeroGPU: 3 min 10 s of your 5 min left today`, for the header; '' elsewhere."""
-        return f"ZeroGPU: {self._target.quotas.of(owner).words}" if self._target else ""
-
-    @door
-    def ask(self, request: Mapping[str, Any], owner: str) -> str:
-        """What an answer would cost: `Asks ZeroGPU for 12 s of …`; '' elsewhere."""
+        """For the header: `ZeroGPU: 3 min 10 s of your 5 min left today · an answer asks for 12 s`; '' elsewhere."""
         if not self._target or not self._answers:
             return ""
         quota = self._target.quotas.of(owner)
-        seconds = self._answers.seconds(request)
+        seconds = self._answers.seconds({"model": MODEL_ID})
         if seconds > quota.left:
-            return f"ZeroGPU: {quota.words}, and {span(seconds)} are needed. This machine's CPU answers. {quota.more}"
-        return f"Asks ZeroGPU for {span(seconds)}; {quota.words}."
+            return f"ZeroGPU: {quota.words}, so the CPU answers. {quota.more}".strip()
+        return f"ZeroGPU: {quota.words} · an answer asks for {span(seconds)}"
 
     def price(self, target: str, training: float | None, owner: str) -> list[str]:
         """What a run costs there, in lines."""

@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from backend.lab import Lab
-from ui import api, runs
+from ui import api, runs, sign_in
 from ui.lent import lent, name
 from ui.page import Page
 from ui.tabs import data, evaluate, hub, run, text, tune
@@ -49,8 +49,7 @@ def build(lab: Lab) -> gr.Blocks:
         message, measured, model = gr.State(""), gr.State(""), gr.State([])
         with gr.Row(elem_id="header"):
             header = gr.HTML(name(lab.where()), padding=False)
-            if "SPACE_ID" in lab.settings.env and "OAUTH_CLIENT_ID" in lab.settings.env:
-                gr.LoginButton("Sign in", "Sign out ({})", size="sm", scale=0, min_width=90, elem_id="sign-in")
+            sign_in.draw(lab, blocks)
             theme = gr.Button("◐ Theme", size="sm", scale=0, min_width=80, elem_id="theme")
             theme.click(None, js="() => atelier.theme()", api_visibility="private")
         with gr.Tabs(elem_id="tabs") as tabs:
@@ -114,7 +113,7 @@ def launch(lab: Lab) -> gr.Blocks:
         server_name=lab.settings.host,
         server_port=lab.settings.port,
         share=lab.settings.share,
-        app_kwargs={"routes": [Route("/health", _health)], "middleware": [names]},
+        app_kwargs={"routes": [Route("/health", _health), *sign_in.ROUTES], "middleware": [names]},
         theme=_theme(),
         css_paths=[
             STYLE,

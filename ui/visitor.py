@@ -25,10 +25,8 @@ _SEAL = secrets.token_bytes(32)  # of this process: a caller can't write that he
 
 def owner(request: gr.Request) -> str:
     """`user-NAME` when signed in, `visitor-…` for a browser, `caller-…` through MCP, `session-…` for a program."""
-    scope: dict[str, Any] = request.request.scope if request.request else {}
-    signed_in = scope.get("session", {}).get("oauth_info") or {}
-    if signed_in and signed_in.get("expires_at", time.time() + 1) > time.time():
-        return f"user-{signed_in['userinfo']['preferred_username']}"
+    if info := signed_in(request):
+        return f"user-{info['userinfo']['preferred_username']}"
     cookie = request.request.cookies.get(COOKIE, "") if request.request else ""
     if _SHAPE.fullmatch(cookie):
         return f"visitor-{_digest(cookie)}"
@@ -40,10 +38,14 @@ def owner(request: gr.Request) -> str:
 
 def token(request: gr.Request) -> str | None:
     """The sign-in that a signed-in visitor lent for this call, at the Hub; to be used and not kept."""
+    return str(signed_in(request).get("access_token") or "") or None
+
+
+def signed_in(request: gr.Request) -> dict[str, Any]:
+    """What the Hub told of who is signed in, while that is good; {} for nobody."""
     scope: dict[str, Any] = request.request.scope if request.request else {}
-    signed_in = scope.get("session", {}).get("oauth_info") or {}
-    current = signed_in.get("expires_at", time.time() + 1) > time.time()
-    return str(signed_in["access_token"]) if current and signed_in.get("access_token") else None
+    info: dict[str, Any] = scope.get("session", {}).get("oauth_info") or {}
+    return info if info and info.get("expires_at", time.time() + 1) > time.time() else {}
 
 
 class Tokens:
