@@ -88,6 +88,12 @@ def compute(
     return type(title, (evaluate.Metric,), {"_info": info, "_compute": computed, "__doc__": about})
 
 
+def paired(predictions: Texts, references: Texts) -> None:
+    """Raises ValueError where an answer has no reference of its own."""
+    if len(predictions) != len(references):
+        raise ValueError(f"There are {len(predictions)} answers and {len(references)} references; use as many.")
+
+
 def each(values: Sequence[Any]) -> Array:
     """Rows of which a mean is taken, [n, 2]: the value, 1."""
     found = numpy.asarray(values, float)
@@ -112,6 +118,7 @@ def label(text: str) -> str:
 
 def one_hot(called: Texts, true: Texts) -> tuple[Array, Array]:
     """Two columns of labels as [n, c] each, for the c classes that occur in either."""
+    paired(called, true)
     found = [label(one) for one in (*called, *true)]
     classes, places = numpy.unique(numpy.array(found), return_inverse=True)
     hot = numpy.eye(len(classes))[places.ravel()]

@@ -190,3 +190,21 @@ def test_evaluate_loads_it(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path:
     columns = {column: values for column, values in case.items() if column != "figures"}
     assert loaded.compute(**columns) == pytest.approx(case["figures"], abs=1e-6)
     assert loaded.description
+
+
+@pytest.mark.parametrize(
+    "name", ["exact_match", "accuracy", "f1", "mcc", "token_f1", "bleu", "chrf", "ter", "rouge", "meteor"]
+)
+def test_answers_and_references_of_different_length_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"shorter|longer|use as many"):
+        module(name).rows(predictions=["a", "b"], references=["a"])
+
+
+def test_answers_of_another_type_are_refused() -> None:
+    import evaluate
+
+    metric = evaluate.load(str(ROOT / "backend" / "metrics" / "accuracy"))
+    with pytest.raises(ValueError, match=r"Mismatch|different|match"):
+        metric.compute(predictions=["a", "b"], references=["a"])
+    with pytest.raises((ValueError, TypeError, AttributeError)):
+        metric.compute(predictions=[["a"]], references=["a"])

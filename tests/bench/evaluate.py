@@ -180,10 +180,11 @@ def rescoring(many: int = 100_000) -> dict[str, Any]:
 
 
 def history(many: int = 500) -> dict[str, Any]:
-    """The list of evaluations as the page gets it, from a server that has just started."""
+    """The list of evaluations and the dashboard as the page gets them, from a server that has just started."""
     from backend.evaluations import Evaluations
     from backend.jobs import Job
     from backend.store import Store
+    from ui.evaluate import board
     from ui.evaluate_views import history as drawn
 
     told = scoring.score(
@@ -201,9 +202,12 @@ def history(many: int = 500) -> dict[str, Any]:
             (run.folder / "results.json").write_text(text)
         window = Evaluations(store, lambda run, owner: store.run(run), lambda *_: store.run(""))
         begun = time.perf_counter()
-        drawn(window.every("me", many), "")
+        every = window.every("me", many)
+        drawn(every, "")
+        figure, dataset = "exact_match", "sample/evaluation"
+        board.table(every, dataset), board.pictures(every, dataset, figure), board.settings(every, dataset, figure)
         milliseconds = 1000 * (time.perf_counter() - begun)
-    return {"what": f"list of {many} evaluations, after a restart", "figure": milliseconds, "unit": "ms",
+    return {"what": f"list and dashboard of {many} evaluations, after a restart", "figure": milliseconds, "unit": "ms",
             "requirement": "≤ 300 ms", "passed": milliseconds <= 300}  # fmt: skip
 
 

@@ -5,13 +5,14 @@ from typing import Any
 import numpy
 import sacrebleu.metrics
 
-from backend.metrics import Array, Figures, Texts, compute
+from backend.metrics import Array, Figures, Texts, compute, paired
 
 BLEU = sacrebleu.metrics.BLEU(force=True)
 
 
 def rows(predictions: Texts, references: Texts) -> Array:
     """[n, 10]: lengths of answer and reference, matches and totals of runs of 1 to 4 words."""
+    paired(predictions, references)
     return numpy.array(BLEU._extract_corpus_statistics(predictions, [references]), float)
 
 

@@ -5,13 +5,14 @@ from typing import Any
 import numpy
 import sacrebleu.metrics
 
-from backend.metrics import Array, Figures, Texts, compute
+from backend.metrics import Array, Figures, Texts, compute, paired
 
 CHRF = sacrebleu.metrics.CHRF()
 
 
 def rows(predictions: Texts, references: Texts) -> Array:
     """[n, 18]: runs of 1 to 6 characters in the answer, in the reference, in both."""
+    paired(predictions, references)
     return numpy.array(CHRF._extract_corpus_statistics(predictions, [references]), float)
 
 

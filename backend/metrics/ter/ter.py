@@ -5,13 +5,14 @@ from typing import Any
 import numpy
 import sacrebleu.metrics
 
-from backend.metrics import Array, Figures, Texts, compute
+from backend.metrics import Array, Figures, Texts, compute, paired
 
 TER = sacrebleu.metrics.TER()
 
 
 def rows(predictions: Texts, references: Texts) -> Array:
     """[n, 2]: edits, words of the reference."""
+    paired(predictions, references)
     return numpy.array(TER._extract_corpus_statistics(predictions, [references]), float)
 
 
