@@ -39,11 +39,13 @@ Mine = Callable[[str, str], Run]
 
 
 class Evaluations:
-    """`mine(run, owner)` gives a run that is the owner's; `launch(recipe, params, owner, target)` starts one."""
+    """`mine(run, owner)` gives a run that is the owner's, `seen(run, owner)` also one that everybody may look at;
+    `launch(recipe, params, owner, target)` starts one."""
 
-    def __init__(self, store: Store, mine: Mine, launch: Launch) -> None:
+    def __init__(self, store: Store, mine: Mine, launch: Launch, seen: Mine | None = None) -> None:
         self._store = store
         self._mine = mine
+        self._seen = seen or mine
         self._launch = launch
         self._read: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
         self._lock = threading.Lock()
@@ -73,7 +75,7 @@ class Evaluations:
     @door
     def results(self, run_id: str, owner: str) -> dict[str, Any]:
         """What `results.json` holds (see recipes/scoring.py), with id, name and pinned. Raises NotFound, NotYours."""
-        run = self.evaluation(run_id, owner)
+        run = self.evaluation(run_id, owner, self._seen)
         note = _note(run)
         told = self._results(run)
         if told is None or note.get("forgotten"):
@@ -116,7 +118,7 @@ class Evaluations:
         a, b = a % many, b % many
         figure = figure or next(iter(one["figure"] for one in told["figures"]), "")
         higher = next((one["higher"] for one in told["figures"] if one["figure"] == figure), True)
-        every = table(self.evaluation(run_id, owner))
+        every = table(self.evaluation(run_id, owner, self._seen))
         order = _order(every, figure, a, b, show, higher)
         order = [i for i in order if _within(every, i, column, value, reference, answer, b, query)]
         order = [i for i in order if not numbers or every["row"][i] in set(numbers)]
@@ -146,7 +148,7 @@ class Evaluations:
     def export(self, run_id: str, owner: str, path: Path) -> Path:
         """Write it to `path`: figures as .csv or .md, everything as .json, all rows as .parquet."""
         told = self.results(run_id, owner)
-        folder = self.evaluation(run_id, owner).folder
+        folder = self.evaluation(run_id, owner, self._seen).folder
         match path.suffix:
             case ".json":
                 path.write_text(json.dumps(told, ensure_ascii=False, indent=1))
@@ -254,9 +256,9 @@ class Evaluations:
         runs = self._store.runs(owner, 500, recipe=RECIPE)
         return [run for run in runs if f"run/{run_id}" in run.job.params.get("models", [])]
 
-    def evaluation(self, run_id: str, owner: str) -> Run:
+    def evaluation(self, run_id: str, owner: str, find: Mine | None = None) -> Run:
         """The run of an evaluation. Raises NotFound, NotYours."""
-        run = self._mine(run_id.removeprefix("run/"), owner)
+        run = (find or self._mine)(run_id.removeprefix("run/"), owner)
         if run.job.recipe not in (RECIPE, HARNESS):
             raise NotFound(f"Run {run.id} is no evaluation.", "Choose one from the list of evaluations.")
         return run

@@ -106,7 +106,7 @@ class Lab:
         self.catalog = Catalog(settings, store)
         self.data = Data(settings, self.catalog, store)
         self.outcomes = Outcomes(self)
-        self.evaluations = Evaluations(store, self.run, self.launch)
+        self.evaluations = Evaluations(store, self.run, self.launch, self._shown)
         self.votes = Votes(store)
         self.hub = Hub(self)
         self.resources = Resources(self)

@@ -147,6 +147,44 @@ def test_a_tuned_run_beside_its_base(lab: Lab) -> None:
         lab.evaluations.compare(tuned.id, "bob")
 
 
+def test_a_public_one_is_looked_at_and_nothing_else(lab: Lab, tmp_path: Path) -> None:
+    run = measured(lab)
+    with pytest.raises(NotYours):
+        lab.evaluations.results(run.id, "bob")
+    lab.sharing.publish(run.id, "ann")
+    assert lab.evaluations.results(run.id, "bob")["rows"] == 6
+    assert lab.evaluations.rows(run.id, "bob")["total"] == 6
+    assert lab.evaluations.export(run.id, "bob", tmp_path / "a.csv").exists()
+    for act in (lambda: lab.evaluations.note(run.id, "bob", name="x"), lambda: lab.evaluations.forget(run.id, "bob"),
+                lambda: lab.evaluations.rescore(run.id, ["chrf"], "bob"),
+                lambda: lab.arena.next(run.id, "bob")):  # fmt: skip
+        with pytest.raises(NotYours):
+            act()
+    assert lab.evaluations.every("bob") == []
+
+
+def test_all_on_a_dataset_are_taken_away(lab: Lab, tmp_path: Path) -> None:
+    run = measured(lab)
+    text = lab.evaluations.board("ann", "sample/evaluation", tmp_path / "a.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert {(row["evaluation"], row["model"]) for row in rows} == {(run.id, "base"), (run.id, "run/ab12")}
+    text = lab.evaluations.board("ann", "sample/evaluation", tmp_path / "a.md").read_text()
+    assert text.startswith("# sample/evaluation")
+    told = json.loads(lab.evaluations.board("ann", "sample/evaluation", tmp_path / "a.json").read_text())
+    assert len(told["figures"]) == len(rows) == 4
+    with pytest.raises(BadInput, match=r"\.png is no form"):
+        lab.evaluations.board("ann", "sample/evaluation", tmp_path / "a.png")
+
+
+def test_what_judges_said_of_it(lab: Lab) -> None:
+    run = measured(lab)
+    judge = lab.store.add(Job("judge", {"answers": f"run/{run.id}"}, "fake", "ann"), {})
+    assert lab.evaluations.judged(run.id, "ann") == []
+    (judge.folder / "judge.json").write_text('{"n": 3}')
+    assert lab.evaluations.judged(run.id, "ann") == [{"n": 3, "id": judge.id}]
+    assert lab.evaluations.judged(run.id, "bob") == []
+
+
 def test_five_hundred_are_listed_quickly(lab: Lab) -> None:
     import time
 

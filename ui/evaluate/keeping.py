@@ -21,7 +21,8 @@ SHARE = """async () => {
   history.replaceState(history.state, "", url);
   try { await navigator.clipboard.writeText(url.href); } catch {}
   const link = `${url.pathname}${url.search}`;
-  return `<p class="quiet">The link is in the address bar and copied: ${link}. It opens for you alone.</p>`;
+  const said = "It opens for you alone, until you make the run public.";
+  return `<p class="quiet">The link is in the address bar and copied: ${link}. ${said}</p>`;
 }"""
 
 
