@@ -46,6 +46,7 @@ from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.evaluations import Evaluations
 from backend.hub import Hub
 from backend.jobs import ENDED, Job, Run, Status
+from backend.keeping import Keeping, outlook, restored
 from backend.learn import learn
 from backend.lending import Lending
 from backend.lens import Lens
@@ -145,15 +146,19 @@ class Lab:
 
         `answers` may put something before the engine's process.
         """
+        keeping = restored(settings)
         claim = Claim(settings.home)
         store = Store(settings.home)
         engine = EngineProcess(env=settings.child_env)
         lab = cls(settings, store, targets(settings), answers(engine))
-        lab._claim = claim
+        lab._claim, lab.keeping = claim, keeping
+        if keeping:
+            keeping.watch()
         threading.Thread(target=lab._tend, daemon=True, name="tend").start()
         return lab
 
     _claim: Claim | None = None
+    keeping: Keeping | None = None
 
     def warm(self) -> None:
         """Start the engine, which loads the starter. Called once the page is served: before, they share the cores."""
@@ -173,8 +178,14 @@ class Lab:
         self.engine.stop()
         self.data.close()
         self.hub.close()
+        if self.keeping:
+            self.keeping.close()
         if self._claim:
             self._claim.close()
+
+    def passing(self) -> str:
+        """What is said of the disk, '' when it keeps everything by itself."""
+        return outlook(self.settings, self.keeping)
 
     def _tend(self) -> None:
         while True:

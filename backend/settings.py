@@ -28,6 +28,8 @@ class Settings:
     tabs: tuple[str, ...] = ()  # those shown; none shows all
     runs_at_once: int = 0  # of one visitor, waiting ones included; 0 is no limit
     answer_tokens: int = 0  # of a visitor's answer; 0 is no limit
+    keep: str = ""  # the owner's private data set at the Hub that runs are kept in
+    lasting: bool = True  # whether what is in `home` outlives a restart
     zerogpu: bool = False  # whether this is a ZeroGPU Space
     slice_seconds: int = 55  # of a run on ZeroGPU
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # what children inherit; holds secrets
@@ -67,6 +69,8 @@ class Settings:
             memory_limit=_number(env, "ATELIER_MEMORY_LIMIT", 0),
             cache_limit=_number(env, "ATELIER_CACHE_LIMIT", 0),
             models=_words(env, "ATELIER_MODELS"),
+            keep=env.get("ATELIER_KEEP", "").strip(),
+            lasting=not on_space or _mounted(Path(home).expanduser().absolute()),
             training=_one_of(env, "ATELIER_TRAINING", ("all", "signed-in", "owner")),
             tabs=_words(env, "ATELIER_TABS"),
             runs_at_once=int(_number(env, "ATELIER_RUNS_AT_ONCE", 0)),
@@ -75,6 +79,12 @@ class Settings:
             slice_seconds=int(_number(env, "ATELIER_SLICE", 55)),
             env=env,
         )
+
+
+def _mounted(path: Path) -> bool:
+    """Whether `path` is, or will be, on another disk than the system: on a Space that is a volume."""
+    there = next(one for one in (path, *path.parents) if one.exists())
+    return there.stat().st_dev != Path("/").stat().st_dev
 
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ WIDE = "() => innerWidth >= 1100"
 def sidebar(lab: Lab, page: Page) -> None:
     """Draw it, and keep it true: it looks every 2 seconds and sends the list only when it changed."""
     with gr.Sidebar(position="right", open=False, width=300, elem_id="runs") as side:
-        gr.HTML("<h2>Runs</h2>", padding=False)
+        gr.HTML(f"<h2>Runs</h2>{views.note(lab.passing())}", padding=False)
         listing = gr.HTML(views.listing([]), elem_id="runs-list", js_on_load=PICK, padding=False)
     many, seen, wide = gr.State(PAGE), gr.Textbox("", visible=False), gr.Checkbox(visible=False)
     timer = gr.Timer(2)

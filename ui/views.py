@@ -42,6 +42,11 @@ NAMES = {  # how the figures people meet most are called and written
 }
 
 
+def note(words: str) -> str:
+    """A quiet line; nothing when there is nothing to say."""
+    return f"<p class=quiet>{text(words)}</p>" if words else ""
+
+
 def mark(*parts: Any) -> int:
     """A small number that changes when `parts` do, so that what a page has already is not sent again."""
     return zlib.crc32(json.dumps(parts, default=str).encode())
