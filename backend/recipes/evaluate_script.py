@@ -7,10 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backend.recipes.evaluate import EvaluateParams
+from backend.recipes.provider import NAME as PROVIDER
 
 _READERS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 _ON_THE_HUB = {"bleu": "sacrebleu", "chrf": "chrf", "ter": "ter", "rouge": "rouge", "meteor": "meteor", "f1": "f1",
                "accuracy": "accuracy", "mcc": "matthews_correlation"}  # fmt: skip
+
+
+_CLIENT = """from huggingface_hub import InferenceClient
+"""
+_ASKED = """    if ":" in model:  # at a provider, asked with the token of `hf auth login`, or of HF_TOKEN
+        client = InferenceClient(provider="auto")
+        for row in rows:
+            asked = row["prompt"] if isinstance(row["prompt"], list) else [{{"role": "user", "content": row["prompt"]}}]
+            made = client.chat_completion(asked, model=model, max_tokens={longest}, temperature={temperature})
+            yield made.choices[0].message.content
+        return
+"""
 
 
 def code(params: EvaluateParams, models: Sequence[tuple[str, str, str]], dataset: str) -> str:
@@ -24,6 +37,8 @@ def code(params: EvaluateParams, models: Sequence[tuple[str, str, str]], dataset
     )
     if params.max_rows:
         load += f".take({params.max_rows})"
+    away = any(PROVIDER.fullmatch(place) for _, place, _ in models)
+    how = f"do_sample=True, temperature={params.temperature}, top_k=0" if params.temperature else "do_sample=False"
     more = [f'# evaluate.load("{_ON_THE_HUB[name]}").compute(predictions=said, references=wanted)'
             for name in params.metrics if name in _ON_THE_HUB]  # fmt: skip
     lines = "".join(f"    {line}\n" for line in more)
@@ -32,7 +47,7 @@ def code(params: EvaluateParams, models: Sequence[tuple[str, str, str]], dataset
 from datasets import load_dataset
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
-
+{_CLIENT if away else ""}
 MODELS = [  # name, model, adapter
 {listed}]
 rows = {load}
@@ -40,7 +55,7 @@ wanted = [row["completion"] if isinstance(row["completion"], str) else row["comp
 
 
 def answers(model, adapter, batch={params.per_device_eval_batch_size}):
-    tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
+{_ASKED.format(longest=params.max_new_tokens, temperature=params.temperature) if away else ""}    tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
     if adapter:
         model = PeftModel.from_pretrained(model, adapter)
@@ -55,7 +70,7 @@ def answers(model, adapter, batch={params.per_device_eval_batch_size}):
             prompts[begin : begin + batch], padding=True, return_tensors="pt", add_special_tokens=False
         )
         with torch.inference_mode():
-            made = model.generate(**inputs, max_new_tokens={params.max_new_tokens}, do_sample=False)
+            made = model.generate(**inputs, max_new_tokens={params.max_new_tokens}, {how})
         yield from tokenizer.batch_decode(made[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 

@@ -40,3 +40,13 @@ def test_a_hub_dataset_and_an_adapter() -> None:
     assert 'load_dataset("a/b", split="test")' in text
     assert '["run/1", "m", "dir"],' in text
     compile(text, "script", "exec")
+
+
+def test_a_model_at_a_provider_is_asked_there_and_answers_are_drawn() -> None:
+    params = check(Params, {"models": ["a/b", "org/big:fast"], "temperature": 0.7})
+    told = evaluate_script.code(params, [("a/b", "a/b", ""), ("org/big:fast", "org/big:fast", "")], "sample.jsonl")
+    compile(told, "script", "exec")
+    assert "client.chat_completion(asked, model=model, max_tokens=32, temperature=0.7)" in told
+    assert "do_sample=True, temperature=0.7" in told
+    plain = evaluate_script.code(check(Params, {}), [("a/b", "a/b", "")], "sample.jsonl")
+    assert "InferenceClient" not in plain
