@@ -38,6 +38,7 @@ def code(params: EvaluateParams, models: Sequence[tuple[str, str, str]], dataset
     if params.max_rows:
         load += f".take({params.max_rows})"
     away = any(PROVIDER.fullmatch(place) for _, place, _ in models)
+    asked = _ASKED.format(longest=params.max_new_tokens, temperature=params.temperature) if away else ""
     how = f"do_sample=True, temperature={params.temperature}, top_k=0" if params.temperature else "do_sample=False"
     more = [f'# evaluate.load("{_ON_THE_HUB[name]}").compute(predictions=said, references=wanted)'
             for name in params.metrics if name in _ON_THE_HUB]  # fmt: skip
@@ -55,7 +56,7 @@ wanted = [row["completion"] if isinstance(row["completion"], str) else row["comp
 
 
 def answers(model, adapter, batch={params.per_device_eval_batch_size}):
-{_ASKED.format(longest=params.max_new_tokens, temperature=params.temperature) if away else ""}    tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
+{asked}    tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
     if adapter:
         model = PeftModel.from_pretrained(model, adapter)
