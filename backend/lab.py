@@ -332,6 +332,7 @@ class Lab:
     def _measured(self, recipe: str, asked: Mapping[str, Any], owner: str, target: str) -> tuple[float | None, int]:
         """(seconds a step, bytes at most) of the newest run there that took as much, if there was one."""
         free = {"dry_run", "max_steps", "num_train_epochs", "seed", "learning_rate", "save_steps", "logging_steps"}
+        free.add("evaluate_after")  # what comes later costs the run nothing
         for run in self.store.runs(owner, 50):
             params = run.job.params
             same = all(asked[name] == params.get(name) for name in asked.keys() - free)

@@ -65,6 +65,10 @@ def test_from_a_click_to_an_answer(page: Page) -> None:
     expect(page.locator("#evaluate-table")).to_contain_text("tokens", timeout=SLOW)
     expect(page.locator("#evaluate-history button.open")).to_have_count(2)
 
+    page.locator("#evaluate-views").get_by_role("tab", name="Dashboard").click()
+    expect(page.locator("#evaluate-pictures svg").first).to_be_visible()
+    expect(page.locator("#evaluate-board")).to_contain_text("Exact match")
+
     page.reload()
     page.locator("#evaluate-history button.open").nth(1).click()
     expect(page.locator("#evaluate-table")).to_contain_text("Length")
