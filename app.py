@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from backend.answers import Answers
@@ -16,6 +17,7 @@ from backend.targets.local import Local
 
 
 def main() -> int:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # before any library reads it
     try:
         settings = Settings.read()
         lab = lent(settings) if settings.zerogpu else Lab.open(settings, owned)

@@ -23,10 +23,18 @@ class Lending:
     def __init__(self, lab: Lab) -> None:
         target: Any = lab.targets.get("zerogpu")
         engine: Any = lab.engine
+        self._env = lab.settings.env
         self._target: ZeroGPU | None = target
         self._answers: Answers | None = engine if target else None
         if target:
             target.quotas.token = lambda owner: lab.token(owner)
+
+    @property
+    def _duplicate(self) -> list[str]:
+        """Where a visitor of a Space gets a machine of their own."""
+        space = self._env.get("SPACE_ID")
+        address = f"huggingface.co/spaces/{space}?duplicate=true"
+        return [f"A copy of this Space with a GPU that you pay for is quicker: {address}"] if space else []
 
     @property
     def on(self) -> bool:
@@ -51,5 +59,5 @@ class Lending:
     def price(self, target: str, training: float | None, owner: str) -> list[str]:
         """What a run costs there, in lines."""
         if target != "zerogpu" or not self._target:
-            return [HERE]
+            return [HERE, *self._duplicate] if target == "local" else []
         return words(plan(training, self._target.slice_seconds), self._target.quotas.of(owner))

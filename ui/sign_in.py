@@ -71,7 +71,7 @@ def allowing(scopes: set[str] | None, zerogpu: bool = False) -> str:
 async def _more(request: Request) -> Response:
     """Sign in again with what `?for=` needs, besides what is allowed already."""
     wanted = MORE.get(str(request.query_params.get("for")))
-    if wanted is None:
+    if wanted is None or "session" not in request.scope:  # nobody signs in here
         return RedirectResponse("/")
     from authlib.integrations.starlette_client import OAuth
 

@@ -19,6 +19,7 @@ import gradio as gr
 COOKIE = "atelier_visitor"
 _SHAPE = re.compile(r"[\w-]{43}")  # what token_urlsafe(32) gives
 _YEAR = 365 * 24 * 3600
+_FIRST = ("", "/", "/theme.css")  # where Gradio renders on the server, that draws the page, and the style comes from us
 CALLER = "x-atelier-caller"  # Gradio calls its own endpoints for MCP callers, all in one session; this tells them apart
 _SEAL = secrets.token_bytes(32)  # of this process: a caller can't write that header itself
 
@@ -93,7 +94,7 @@ class Names:
             who = _digest(given or ("alone" if self.alone else secrets.token_urlsafe()))
             others = [pair for pair in scope["headers"] if pair[0] != CALLER.encode()]
             scope = scope | {"headers": [*others, (CALLER.encode(), f"{who}.{_seal(who)}".encode())]}
-        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] not in ("", "/"):
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] not in _FIRST:
             return await self.app(scope, receive, send)
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
         held = re.search(rf"(?:^|;\s*){COOKIE}=([^;]*)", headers.get(b"cookie", ""))

@@ -51,7 +51,7 @@ def test_a_signed_in_person_is_their_name_until_it_ends():
 
 @pytest.fixture
 def site() -> TestClient:
-    routes = [Route(path, lambda _: PlainTextResponse("ok")) for path in ("/", "/config")]
+    routes = [Route(path, lambda _: PlainTextResponse("ok")) for path in ("/", "/config", "/theme.css")]
     return TestClient(Starlette(routes=routes, middleware=[Middleware(Names)]))
 
 
@@ -69,6 +69,12 @@ def test_names_differ_and_only_the_page_gives_them(site):
     site.cookies.clear()
     assert len(names) == 5
     assert "set-cookie" not in site.get("/config").headers
+
+
+def test_a_page_that_is_drawn_on_the_server_names_the_browser_with_its_style(site):
+    """There Gradio's Node process answers for the page; the style, which comes before any script, is ours."""
+    assert COOKIE in site.get("/theme.css").headers["set-cookie"]
+    assert "set-cookie" not in site.get("/theme.css").headers
 
 
 def test_a_framed_page_over_https_keeps_its_own_name(site):
