@@ -89,8 +89,8 @@ log = logging.getLogger("atelier")
 ANSWERS: Mapping[str, type[ChatParams] | type[CompleteParams]] = {"chat": ChatParams, "complete": CompleteParams}
 _FOLDS = 512  # runs whose fold is kept in memory
 _LENS = (  # the settings that decide what the loss sees
-    *("model", "dataset", "dataset_split", "columns", "bad_rows", "max_rows", "pick_rows", "max_length", "seed"),
-    *("per_device_train_batch_size", "num_generations"),
+    *("model", "dataset", "dataset_split", "columns", "bad_rows", "same_rows", "max_rows", "pick_rows", "max_length"),
+    *("seed", "per_device_train_batch_size", "num_generations"),
 )
 _RELATIVES = 500  # runs of an owner, the newest, among which a run's relatives are looked for
 _DISK = 300_000_000  # bytes that a run may need for its checkpoints
@@ -639,10 +639,10 @@ class Lab:
         recipe: str = "sft",
         limit: int = 20,
         columns: Mapping[str, str] | None = None,
-        drop: bool = False,
+        rules: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """A dataset as `recipe` sees it, every row of a file checked: see `Method.look`."""
-        return self._method(recipe).look(self.catalog.dataset(dataset, owner), limit, columns, drop)
+        return self._method(recipe).look(self.catalog.dataset(dataset, owner), limit, columns, rules)
 
     @door
     def lens(self, recipe: str, params: Mapping[str, Any], owner: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import gradio as gr
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+_FAR = 100_000  # an upper bound from here on is told when it is met
+
 
 class Form:
     """Draws a field for each of `model`'s, where it is made: `basic` ones first, the rest under More settings.
@@ -86,15 +88,17 @@ def _info(field: FieldInfo, optional: bool) -> str:
 
 
 def _range(field: FieldInfo) -> str:
-    """`1 to 1,024`, `above 0, up to 10`, `from 0`."""
+    """`1 to 1,024`, `above 0, up to 10`; bounds that nobody comes near are not said, and no `from 0` alone."""
     bounds = {
         name: f"{bound:,.10g}"
         for name in ("ge", "gt", "le", "lt")
         for rule in field.metadata
-        if (bound := getattr(rule, name, None)) is not None
+        if (bound := getattr(rule, name, None)) is not None and bound < _FAR
     }
     if "ge" in bounds and "le" in bounds:
         return f"{bounds['ge']} to {bounds['le']}"
+    if bounds == {"ge": "0"}:
+        return ""
     words = (("ge", "from {}"), ("gt", "above {}"), ("le", "up to {}"), ("lt", "below {}"))
     return ", ".join(word.format(bounds[name]) for name, word in words if name in bounds)
 

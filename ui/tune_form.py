@@ -28,11 +28,15 @@ PLACED = (
     "adapter",
     "columns",
     "bad_rows",
+    "same_rows",
+    "long_rows",
     "start_from",
     "reward",
     "dry_run",
 )  # these have their own places
 STOP_OR_DROP = [("Stop: nothing starts until they are mended", "stop"), ("Leave them out", "drop")]
+SAME = [("Keep them", "keep"), ("Leave out all but the first", "drop"), ("Stop", "stop")]
+LONG = [("Cut them off at the length", "cut"), ("Leave them out", "drop"), ("Stop", "stop")]
 CHOOSE = """element.addEventListener("change", event => { props.value = event.target.value; trigger("choose"); });
 watch("value", () => element.querySelectorAll("input").forEach(one => { one.checked = one.value === props.value; }));"""
 
@@ -64,9 +68,20 @@ class TuneForm:
         self.bad_rows = gr.Radio(
             STOP_OR_DROP, value="stop", label="What becomes of wrong rows", visible=False, elem_id="tune-bad-rows"
         )
+        self.same_rows = gr.Radio(
+            SAME, value="keep", label="What becomes of rows that are there twice", visible=False,
+            elem_id="tune-same-rows",
+        )  # fmt: skip
         with gr.Accordion("Which rows", open=False, elem_id="tune-which-rows"):
             self._form(ROWS)
-        self.components += [*self.roles, self.bad_rows]
+        self.components += [*self.roles, self.bad_rows, self.same_rows]
+
+    def long(self) -> None:
+        """What becomes of rows that are too long; shown once some are."""
+        self.long_rows = gr.Radio(
+            LONG, value="cut", label="What becomes of rows that are too long", visible=False, elem_id="tune-long-rows"
+        )
+        self.components.append(self.long_rows)
 
     def method(self) -> None:
         """The model, what to start from, method and adapter, and their settings."""
@@ -114,7 +129,8 @@ class TuneForm:
         params: dict[str, Any] = {"adapter": adapter, "columns": self.mapping([said[part._id] for part in self.roles])}
         for name, part in (
             *(("dataset", self.dataset), ("model", self.model), ("start_from", self.start)),
-            *(("bad_rows", self.bad_rows), ("reward", self.reward)),
+            *(("bad_rows", self.bad_rows), ("same_rows", self.same_rows), ("long_rows", self.long_rows)),
+            ("reward", self.reward),
         ):
             if name in METHODS[recipe].params.model_fields:
                 params[name] = said[part._id] or ""
@@ -140,6 +156,8 @@ class TuneForm:
             self.grid._id: f"{recipe}/{params.get('adapter', 'lora')}",
             self.reward._id: params.get("reward", "overlap"),
             self.bad_rows._id: params.get("bad_rows", "stop"),
+            self.same_rows._id: params.get("same_rows", "keep"),
+            self.long_rows._id: params.get("long_rows", "cut"),
             **{part._id: _column(columns.get(role, "")) for role, part in zip(ROLES, self.roles, strict=True)},
         }
         for form in self._forms(recipe):

@@ -13,14 +13,14 @@ from ui.views import ADAPTERS, duration, plain, plural, size, text
 # -- step 1: the data -------------------------------------------------------------------------------------------
 
 
-def facts(look: Mapping[str, Any], drop: bool = False) -> str:
+def facts(look: Mapping[str, Any], rules: Mapping[str, str]) -> str:
     """Count, kind and columns; what is wrong, in which rows; the first rows."""
     many = "rows not counted" if look["total"] is None else plural(look["total"], "row")
     words = " · ".join(str(word) for word in (many, look["format"]) if word)
     return (
         f'<p class="facts"><b>{text(words)}</b> <span class=quiet>columns: '
         f"{text(', '.join(look['columns']))}</span></p>{problem(look['problem'])}"
-        f"{findings(look['report'], drop)}{preview(look['rows'])}"
+        f"{findings(look['report'], rules)}{preview(look['rows'])}"
     )
 
 
@@ -33,11 +33,14 @@ def problem(said: Mapping[str, str] | None) -> str:
     )
 
 
-def findings(report: Mapping[str, Any], drop: bool) -> str:
-    """Each thing that is wrong, how often and where; rows that are there twice are only mentioned."""
-    lines = [_finding(one, "left out" if drop else "wrong") for one in report["wrong"]]
-    lines += [_finding(report["twice"], "kept")] if report["twice"] else []
+def findings(report: Mapping[str, Any], rules: Mapping[str, str]) -> str:
+    """Each thing that is wrong, how often and where; then rows that are there twice."""
+    lines = [_finding(one, _MARKS[rules["bad_rows"]]) for one in report["wrong"]]
+    lines += [_finding(report["twice"], _MARKS[rules["same_rows"]])] if report["twice"] else []
     return f'<ul class="findings" id="tune-findings">{"".join(lines)}</ul>' if lines else ""
+
+
+_MARKS = {"stop": "wrong", "drop": "left out", "keep": "kept"}
 
 
 def _finding(one: Mapping[str, Any], mark: str) -> str:
@@ -82,7 +85,7 @@ def lens(seen: Mapping[str, Any], left_out: bool = False) -> str:
     return (
         '<p class="quiet">Token by token, as the trainer batches it. <span class="tokens"><span class="on">Coloured'
         "</span></span> tokens are trained on; the others are only read.</p>"
-        f"{note}{rows}{_lengths(seen['lengths'], left_out)}"
+        f"{note}{rows}{_lengths(seen['lengths'], seen['long'], left_out)}"
     )
 
 
@@ -99,7 +102,7 @@ def _sequence(one: Mapping[str, Any]) -> str:
     )
 
 
-def _lengths(lengths: Mapping[str, Any], left_out: bool) -> str:
+def _lengths(lengths: Mapping[str, Any], long: Mapping[str, Any], left_out: bool) -> str:
     width, counts, cut = lengths["width"], lengths["counts"], lengths["cut"]
     most = max([*counts, 1])
     bars = "".join(
@@ -108,12 +111,16 @@ def _lengths(lengths: Mapping[str, Any], left_out: bool) -> str:
         for place, many in enumerate(counts)
     )
     of = "" if lengths["measured"] == lengths["total"] else f", measured on {plural(lengths['measured'], 'random row')}"
-    over = lengths["over"]
-    share = f"{100 * over / lengths['measured']:.1f} %" if lengths["measured"] else ""
-    what = "are left out" if left_out else "are cut off there"
-    said = f"None is longer than max_length {cut:,}." if cut and not over else ""
-    if over:
-        said = f"<b>{plural(over, 'row')} ({share}) are longer than max_length {cut:,} and {what}.</b>"
+    said = f"None is longer than max_length {cut:,}." if cut and not long["count"] else ""
+    if long["count"]:
+        share = f"{100 * long['count'] / long['known']:.2g} %"
+        known = f" of the {long['known']:,} longest" if long["known"] < lengths["total"] else ""
+        numbers = ", ".join(f"{number:,}" for number in long["rows"]) + (" …" * (long["count"] > len(long["rows"])))
+        what = "are left out by this method" if left_out else "are cut off there, unless you choose otherwise"
+        said = (
+            f"<b>{plural(long['count'], 'row')}{known} ({share}) are longer than max_length {cut:,} and {what}</b>: "
+            f"row{'s' * (long['count'] > 1)} {numbers}."
+        )
     return (
         '<div class="lengths" id="tune-lengths"><div class="histogram" role="img" aria-label="How long rows are">'
         f"{bars}</div><div class=ends><span>0</span><span>{lengths['longest']:,} tokens</span></div>"
@@ -162,8 +169,10 @@ def summary(recipe: str, params: Mapping[str, Any], place: str, look: Mapping[st
     adapter = ADAPTERS.get(params["adapter"], params["adapter"])
     rank = f" r={params['lora_r']}" if "lora" in params["adapter"] else ""
     length = [plural(look["total"], "row")] if look["total"] is not None else []
-    if (left_out := look["report"]["rows"] - look["report"]["good"]) and params["bad_rows"] == "drop":
+    if look["total"] is not None and (left_out := look["total"] - look["kept"]):
         length.append(f"{left_out:,} of them left out")
+    if params["long_rows"] != "cut":
+        length.append(f"{'without' if params['long_rows'] == 'drop' else 'unless there are'} rows that are too long")
     if params["max_steps"]:
         length.append(plural(params["max_steps"], "step"))
     else:

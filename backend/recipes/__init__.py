@@ -68,16 +68,22 @@ class Method(Recipe):
         return kinds
 
     def look(
-        self, dataset: str, limit: int = 20, columns: Mapping[str, str] | None = None, drop: bool = False
+        self,
+        dataset: str,
+        limit: int = 20,
+        columns: Mapping[str, str] | None = None,
+        rules: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """A dataset as this recipe sees it: {columns, rows, total, format, kind, problem, report, roles, guess}.
+        """A dataset as this recipe sees it: {columns, rows, total, kept, format, kind, problem, report, roles, guess}.
 
-        `rows` are the first `limit` as they are, `total` is None where it isn't known, `format` says in words what was
+        `rows` are the first `limit` as they are, `total` is None where it isn't known, `kept` is how many of them are
+        learned from, `format` says in words what was
         recognised and `kind` what it is by itself, `problem` is None or {code, message, hint}. `report` tells of the
         checked rows: {rows, good, wrong, twice}. `roles` are what a column can be here, and `guess` says which may be.
-        `columns` maps roles to columns; with `drop` wrong rows are no problem. Raises NotFound, HubError.
+        `columns` maps roles to columns; `rules` are `bad_rows` and `same_rows` of the params, by which what is found
+        is a problem or not. Raises NotFound, HubError.
         """
-        return data.look(dataset, self.wants, limit, columns, drop)
+        return data.look(dataset, self.wants, limit, columns, data.Rules(**(rules or {})))
 
 
 _REWARDED: Mapping[str, Kind] = {**TRAINS, "reward": "reward"}

@@ -14,6 +14,14 @@ LEAST = 2  # rows; one to learn from alone teaches nothing
 NAMED = 10  # rows of a finding that are named
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What becomes of rows in which something is found: fields of `TrainParams` by the same names."""
+
+    bad_rows: str = "stop"  # or drop
+    same_rows: str = "keep"  # or drop, stop
+
+
 @dataclass
 class Finding:
     """`count` rows that break one `rule`: the numbers of the first ones, from 1, and what was `said` of the first."""
@@ -46,8 +54,11 @@ class Report:
     def bad(self) -> int:
         return self.rows - self.good
 
-    def checked(self, rows: Iterable[Row | Wrong], shape: Shape) -> Iterator[Row]:
-        """Each good row in TRL's form; what is wrong with the others, and what is there twice, is noted."""
+    def checked(self, rows: Iterable[Row | Wrong], shape: Shape, once: bool = False) -> Iterator[tuple[int, Row]]:
+        """(number, row) of each good row in TRL's form; with `once`, not those that are the same as an earlier one.
+
+        What is wrong with the others, and what is there twice, is noted.
+        """
         seen: set[int] = set()
         convert = shape.convert
         for number, row in enumerate(rows, 1):
@@ -63,16 +74,23 @@ class Report:
             mark = hash(str(made))
             if mark in seen:
                 self.twice.add(number)
+                if once:
+                    continue
             else:
                 seen.add(mark)
-            yield from made
+            for one in made:
+                yield number, one
 
-    def problem(self, name: str, drop: bool) -> BadData | None:
-        """Why training can't start with this; with `drop` wrong rows are no reason while enough are right."""
+    def kept(self, rules: Rules) -> int:
+        """Rows that are learned from."""
+        return self.good - (self.twice.count if rules.same_rows == "drop" else 0)
+
+    def problem(self, name: str, rules: Rules) -> BadData | None:
+        """Why training can't start with this; rows that are left out are no reason while enough are kept."""
         short = short_name(name)
         if not self.rows:
             return BadData(f"{short} has no rows.", f"Training needs at least {LEAST}.", "data.empty")
-        if self.wrong and not drop:
+        if self.wrong and rules.bad_rows != "drop":
             number, first = min((one.rows[0], one) for one in self.wrong.values())
             more = f" {self.bad:,} of {self.rows:,} rows are wrong." if self.bad > 1 else ""
             hint = f"Correct or remove row {number}" if self.bad == 1 else "Correct them"
@@ -81,8 +99,15 @@ class Report:
                 f"{hint}, or set bad_rows to drop to leave {'it' if self.bad == 1 else 'them'} out.",
                 "data.row",
             )
-        if self.good < LEAST:
-            few = f"{self.good} good row{'s' * (self.good != 1)} of {self.rows:,}" if self.wrong else f"{self.rows} row"
+        if self.twice.count and rules.same_rows == "stop":
+            many = f" {self.twice.count:,} of {self.rows:,} rows are." if self.twice.count > 1 else ""
+            return BadData(
+                f"Row {self.twice.rows[0]} of {short} is the same as an earlier row.{many}",
+                "Remove what is there twice, or set same_rows to drop, which leaves it out, or to keep.",
+                "data.twice",
+            )
+        if (kept := self.kept(rules)) < LEAST:
+            few = f"{kept} good row{'s' * (kept != 1)} of {self.rows:,}" if self.rows > kept else f"{self.rows} row"
             return BadData(f"{short} has {few}.", f"Training needs at least {LEAST}.", "data.few")
         return None
 

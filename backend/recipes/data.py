@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import BadData, NotFound
-from backend.recipes.checking import LEAST, Report
+from backend.recipes.checking import LEAST, Report, Rules
 from backend.recipes.params import TrainParams
 from backend.recipes.reading import ENDINGS, Row, Wrong, is_local, rows_of, short_name
 from backend.recipes.rows import ROLES
@@ -30,7 +31,20 @@ if TYPE_CHECKING:
     import pyarrow
     from datasets import Dataset
 
-__all__ = ["ENDINGS", "ROLES", "Kind", "Loaded", "Shape", "check", "is_local", "look", "read", "short_name", "split"]
+__all__ = [
+    "ENDINGS",
+    "ROLES",
+    "Kind",
+    "Loaded",
+    "Rules",
+    "Shape",
+    "check",
+    "is_local",
+    "look",
+    "read",
+    "short_name",
+    "split",
+]
 LOOKED_AT = 20  # rows that are shown
 _FIRST = 50  # rows that tell the shape
 _CHUNK = 4096  # rows brought into their form at a time
@@ -44,11 +58,20 @@ class Loaded:
     table: pyarrow.Table
     shape: Shape
     report: Report
+    numbers: Sequence[int]  # of the row of the file that each row of the table comes from
 
     def dataset(self) -> Dataset:
         from datasets import Dataset
 
         return Dataset(self.table)
+
+    def take(self, places: Sequence[int]) -> Loaded:
+        """These rows of the table, in this order."""
+        return Loaded(self.table.take(places), self.shape, self.report, [self.numbers[place] for place in places])
+
+
+def rules(params: TrainParams) -> Rules:
+    return Rules(params.bad_rows, params.same_rows)
 
 
 def read(params: TrainParams, wants: Sequence[Kind]) -> Loaded:
@@ -59,14 +82,17 @@ def read(params: TrainParams, wants: Sequence[Kind]) -> Loaded:
     shape, rows = _begin(rows_of(params.dataset, params.dataset_split), params.dataset, wants, params.columns)
     report, fields = Report(), shape.fields()
     wanted = itertools.islice(rows, None if random_rows else params.max_rows or None)
-    good = report.checked(wanted, shape)
-    batches = [pyarrow.RecordBatch.from_pylist(part, schema=fields) for part in _chunks(good, _CHUNK)]
-    if problem := report.problem(params.dataset, params.bad_rows == "drop"):
+    good = report.checked(wanted, shape, params.same_rows == "drop")
+    batches, numbers = [], array("q")
+    for part in _chunks(good, _CHUNK):
+        batches.append(pyarrow.RecordBatch.from_pylist([row for _, row in part], schema=fields))
+        numbers.extend(number for number, _ in part)
+    if problem := report.problem(params.dataset, rules(params)):
         raise problem
-    table = pyarrow.Table.from_batches(batches, schema=fields)
-    if random_rows and 0 < params.max_rows < len(table):
-        table = table.take(sorted(random.Random(params.seed).sample(range(len(table)), params.max_rows)))
-    return Loaded(table, shape, report)
+    loaded = Loaded(pyarrow.Table.from_batches(batches, schema=fields), shape, report, numbers)
+    if random_rows and 0 < params.max_rows < len(numbers):
+        return loaded.take(sorted(random.Random(params.seed).sample(range(len(numbers)), params.max_rows)))
+    return loaded
 
 
 def check(params: TrainParams, wants: Sequence[Kind]) -> Shape | None:
@@ -78,7 +104,7 @@ def check(params: TrainParams, wants: Sequence[Kind]) -> Shape | None:
         return None
     first_rows = params.max_rows if params.pick_rows == "first" else 0
     seen = _survey(params.dataset, wants, params.columns, first_rows)
-    if problem := seen.problem(params.dataset, params.bad_rows == "drop"):
+    if problem := seen.problem(params.dataset, rules(params)):
         raise problem
     return seen.shape
 
@@ -88,15 +114,17 @@ def look(
     wants: Sequence[Kind],
     limit: int = LOOKED_AT,
     columns: Mapping[str, str] | None = None,
-    drop: bool = False,
+    rules: Rules | None = None,
 ) -> dict[str, Any]:
     """What a person is told of a dataset before it is tuned on: see `Method.look`. Raises NotFound, Gated, HubError."""
     seen = _survey(name, wants, columns or {}, 0)
-    problem = seen.problem(name, drop)
+    rules = rules or Rules()
+    problem = seen.problem(name, rules)
     return {
         "columns": seen.columns,
         "rows": seen.rows[:limit],
         "total": seen.total,
+        "kept": None if seen.total is None else seen.report.kept(rules),
         "format": seen.shape.name if seen.shape else "",
         "kind": seen.shape.given if seen.shape else "",
         "problem": {"code": problem.code, "message": problem.message, "hint": problem.hint} if problem else None,
@@ -146,8 +174,8 @@ class _Seen:
     report: Report
     trouble: BadData | None
 
-    def problem(self, name: str, drop: bool) -> BadData | None:
-        return self.trouble or self.report.problem(name, drop)
+    def problem(self, name: str, rules: Rules) -> BadData | None:
+        return self.trouble or self.report.problem(name, rules)
 
 
 def _survey(name: str, wants: Sequence[Kind], columns: Mapping[str, str], max_rows: int) -> _Seen:
@@ -206,6 +234,6 @@ def _recognised(begun: Sequence[Row | Wrong], name: str, wants: Sequence[Kind], 
     raise BadData(f"{short_name(name)} has no rows.", f"Training needs at least {LEAST}.", "data.empty")
 
 
-def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+def _chunks(rows: Iterator[tuple[int, Row]], size: int) -> Iterator[list[tuple[int, Row]]]:
     while chunk := list(itertools.islice(rows, size)):
         yield chunk

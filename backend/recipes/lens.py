@@ -2,8 +2,7 @@
 
     echo '{"recipe": "sft", "params": {…}}' | python -m backend.recipes.lens
 
-prints one JSON object, see `look`. A tiny stand-in takes the model's place, for neither the tokens nor what is trained
-of them depend on its weights.
+prints one JSON object, see `look`.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import LabError
-from backend.recipes import adapters, data, device, limits, loading, process, training
+from backend.recipes import data, lengths, limits, loading, process
 from backend.recipes.params import TrainParams, check
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 MEASURED = 2_000  # rows whose length is taken
 SHOWN = 3  # rows that are drawn
@@ -33,12 +32,13 @@ _SIDES = ("chosen", "rejected")
 
 
 def look(recipe: str, params: TrainParams, rows: int = SHOWN) -> dict[str, Any]:
-    """{rows, lengths, left_out, note}, for the recipe of this name.
+    """{rows, lengths, long, note}, for the recipe of this name.
 
     Each of `rows` is a list of {name, pieces, tokens, trained}: one sequence, or the chosen and the rejected one;
     `pieces` are [text, whether it is trained on] token by token, `tokens` and `trained` how many there are. `lengths`
     is {width, counts, cut, over, measured, total, longest}: how many rows have up to width, 2·width … tokens, and how
-    many of those measured are longer than `cut`, which is max_length. Raises LabError.
+    many of those measured are longer than `cut`, which is max_length. `long` is {rule, count, rows, known}: how many of
+    all are, the first of them by row of the file, and of how many rows that is known. Raises LabError.
     """
     from backend.recipes import METHODS
 
@@ -51,72 +51,21 @@ def look(recipe: str, params: TrainParams, rows: int = SHOWN) -> dict[str, Any]:
     if loaded.shape.kind == "prompt-only":
         return _prompts(part, tokenizer, params, rows, len(loaded.table))
     make = import_module(method.module).trainer
+    counted = lengths.sizes(make, params, loaded, part)
+    long = lengths.overlong(make, params, loaded)
     with tempfile.TemporaryDirectory() as scratch:
-        uncut = _trainer(make, params.model_copy(update={"max_length": _context(params)}), loaded, part, Path(scratch))
-        sizes = [_length(row) for row in uncut.train_dataset]
-        trainer = _trainer(make, params, loaded, part.select(range(min(len(part), 20 * rows))), Path(scratch))
+        few = part.select(range(min(len(part), 20 * rows)))
+        trainer = lengths.stand_in(make, params, loaded, few, Path(scratch))
         batches = [
             trainer.data_collator([row])
             for row in trainer.train_dataset.select(range(min(rows, len(trainer.train_dataset))))
         ]
     return {
         "rows": [[_drawn(tokenizer, *sequence) for sequence in _sequences(batch)] for batch in batches],
-        "lengths": _histogram(sizes, params.max_length, len(loaded.table)),
+        "lengths": _histogram(counted, params.max_length, len(loaded.table)),
+        "long": long.found(loaded, params.max_length).plain() | {"known": long.known},
         "note": "The whole answer gets one score; no single token is trained on." if recipe == "reward" else "",
     }
-
-
-def _trainer(make: Any, params: TrainParams, loaded: data.Loaded, rows: Dataset, scratch: Path) -> Any:
-    """The method's own trainer over a stand-in for the model."""
-    plain = {"adapter": "lora", "gradient_checkpointing": "off", "start_from": "", "init_lora_weights": "default"}
-    params = params.model_copy(update=plain | {"target_modules": "all-linear", "use_dora": False})
-    tokenizer = loading.tokenizer(params.model)
-    task = adapters.SCORES if "reward" in make.__module__ else adapters.WRITES
-    parts = {
-        "model": _stand_in(tokenizer, task == adapters.SCORES),
-        "train_dataset": rows,
-        "eval_dataset": None,
-        "processing_class": tokenizer,
-        "peft_config": adapters.config("lora", params, task),
-    }
-    here = device.choose(device.Machine(), "fp32", "off")
-    options = training.arguments(params, here, scratch)
-    return make(training.Work(params, here, loaded.shape, tokenizer, options, parts))
-
-
-def _stand_in(tokenizer: PreTrainedTokenizerBase, scores: bool) -> PreTrainedModel:
-    from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
-
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        pad_token_id=tokenizer.pad_token_id,
-        num_labels=1,
-    )
-    made: PreTrainedModel = (LlamaForSequenceClassification if scores else LlamaForCausalLM)(config)
-    return made
-
-
-def _context(params: TrainParams) -> int:
-    """A length that cuts nothing that could be trained on."""
-    return max(params.max_length, 1 << 20)
-
-
-def _length(row: dict[str, Any]) -> int:
-    """Tokens of one prepared row, of its longer side where it has two."""
-    if "input_ids" in row:
-        return len(row["input_ids"])
-    begun = len(row.get("prompt_ids") or row.get("prompt_input_ids") or ())
-    sides = [
-        len(row[f"{side}{end}"])
-        for side in (*_SIDES, "completion")
-        for end in ("_ids", "_input_ids")
-        if f"{side}{end}" in row
-    ]
-    return max(sides, default=0) + (0 if "chosen_labels" in row else begun)
 
 
 def _sequences(batch: dict[str, Any]) -> Iterator[tuple[str, Sequence[int], Sequence[bool]]]:
@@ -171,6 +120,7 @@ def _prompts(
     return {
         "rows": [[_drawn(tokenizer, "", one, [False] * len(one))] for one in every[:rows]],
         "lengths": _histogram([len(one) for one in every], 0, total),
+        "long": {"rule": "", "count": 0, "rows": [], "known": total},
         "note": "The model writes the answers itself; every token that it writes is trained by its reward.",
     }
 

@@ -51,6 +51,12 @@ class TrainParams(BaseModel):
     bad_rows: Literal["stop", "drop"] = Field(
         "stop", title="Wrong rows", description="Stop before anything starts, or leave them out"
     )
+    same_rows: Literal["keep", "drop", "stop"] = Field(
+        "keep", title="Rows that are there twice", description="Keep them, leave out all but the first, or stop"
+    )
+    long_rows: Literal["cut", "drop", "stop"] = Field(
+        "cut", title="Rows that are too long", description="Cut them off at the length, leave them out, or stop"
+    )
     max_rows: int = Field(0, ge=0, title="Rows", description="Use only so many; 0 uses all")
     pick_rows: Literal["first", "random"] = Field(
         "first", title="Which rows", description="When not all are used: the first, or a sample drawn with the seed"

@@ -119,7 +119,7 @@ def _steps(recipe: str, params: TrainParams, wants: Sequence[data.Kind]) -> int:
     """Steps of the run; 0 when the number of rows isn't known."""
     if params.max_steps:
         return params.max_steps
-    total = data.look(params.dataset, wants, 1, params.columns, params.bad_rows == "drop")["total"]
+    total = data.look(params.dataset, wants, 1, params.columns, data.rules(params))["kept"]
     if not total:
         return 0
     total = min(int(total), params.max_rows or int(total))

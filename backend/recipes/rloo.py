@@ -3,52 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from backend.recipes import data, limits, process, rewards, training
-from backend.recipes.params import DATASET, Rates, TrainParams
+from backend.recipes import groups, process, training
+from backend.recipes.groups import WANTS, GroupParams, options, preflight
 
 if TYPE_CHECKING:
     from trl import RLOOTrainer
 
-WANTS: tuple[data.Kind, ...] = ("prompt-only",)
+__all__ = ["WANTS", "Params", "RlooParams", "options", "preflight", "run", "trainer"]
 
 
-class RlooParams(TrainParams):
-    """The reward, the answers that are tried, and how far it may go."""
+class RlooParams(GroupParams):
+    """And how far it may go."""
 
-    rates: ClassVar[Rates] = Rates(full=1e-6, lora=1e-5, ia3=1e-3, prompts=1e-2)
-
-    dataset: str = Field(DATASET, title="Dataset", description="A sample, an upload, a file or a Hub id")
-    reward: str = Field(
-        "overlap",
-        title="Reward",
-        description="A name such as exact or length:20, or run/ID of a reward run",
-    )
-    num_generations: int = Field(4, ge=2, le=64, title="Answers a prompt", description="Compared with one another")
-    max_completion_length: int = Field(32, ge=1, le=8192, title="Answer length", description="Tokens at most")
-    temperature: float = Field(1.0, gt=0, le=5, title="Temperature", description="Of the answers that are tried")
     beta: float = Field(0.05, ge=0, le=10, title="Beta", description="Pull towards the base; 0 is none")
-    per_device_train_batch_size: int = Field(
-        8, ge=2, le=1024, title="Batch size", description="Answers per device; a multiple of the answers a prompt"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _group(cls, values: Any) -> Any:
-        return limits.group(values)
 
 
 Params = RlooParams
-
-
-def preflight(params: RlooParams) -> None:
-    """See `limits.check`. Raises what `rewards.check` raises, too."""
-    limits.answers(params, params.num_generations)
-    limits.check(params, WANTS, reference=params.beta > 0)
-    rewards.fits(params.reward, params, WANTS)
 
 
 def run(params: RlooParams, folder: Path) -> None:
@@ -56,25 +30,13 @@ def run(params: RlooParams, folder: Path) -> None:
     training.run(params, folder, preflight, trainer, WANTS)
 
 
-def options(params: RlooParams) -> dict[str, Any]:
-    """What TRL's configuration takes besides what every method's takes."""
-    return {
-        "num_generations": params.num_generations,
-        "max_completion_length": params.max_completion_length,
-        "temperature": params.temperature,
-        "beta": params.beta,
-    }
-
-
 def trainer(work: training.Work) -> RLOOTrainer:
     from trl import RLOOConfig, RLOOTrainer
 
     params = work.params
     assert isinstance(params, RlooParams)
-    given = {name: value for name, value in work.options.items() if name != "max_length"}
-    config = RLOOConfig(**given, **options(params))
-    score = rewards.for_trl(rewards.scorer(params.reward, work.device), params.reward)
-    return training.steady(RLOOTrainer)(args=config, reward_funcs=score, **work.parts)
+    made: RLOOTrainer = groups.trainer(work, RLOOTrainer, RLOOConfig, options(params))
+    return made
 
 
 if __name__ == "__main__":

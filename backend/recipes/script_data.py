@@ -25,16 +25,22 @@ def code(place: str, params: TrainParams, shape: data.Shape | None) -> str:
         lines = f"dataset = load_dataset({_text(place)}, split={_text(params.dataset_split)})\n"
     if params.bad_rows == "drop":
         lines += "# The run leaves out rows in which something is wrong; here they have to be taken out before.\n"
+    if params.long_rows == "drop":
+        lines += f"# The run leaves out rows longer than {params.max_length} tokens; here they are cut off.\n"
     renamed = {column: role for role, column in params.columns.items() if column and column != role}
     if renamed:
         lines += f"dataset = dataset.rename_columns({json.dumps(renamed, ensure_ascii=False)})\n"
-    if params.max_rows and params.pick_rows == "random":
-        lines = f"import random\n\n{lines}"
-        lines += f"picked = sorted(random.Random({params.seed}).sample(range(len(dataset)), {params.max_rows}))\n"
-        lines += "dataset = dataset.select(picked)\n"
-    elif params.max_rows:
+    if params.max_rows and params.pick_rows == "first":
         lines += f"dataset = dataset.select(range(min({params.max_rows}, len(dataset))))\n"
     lines += _converted(shape) if shape else ""
+    if params.same_rows == "drop" and shape:
+        lines += _ONCE.replace("COLUMNS", json.dumps(list(shape.columns)))
+    if params.max_rows and params.pick_rows == "random":
+        lines = f"import random\n\n{lines}"
+        lines += (
+            f"picked = random.Random({params.seed}).sample(range(len(dataset)), min({params.max_rows}, len(dataset)))\n"
+        )
+        lines += "dataset = dataset.select(sorted(picked))\n"
     if params.eval_rows:
         many = f"int({params.eval_rows:g} * len(dataset))" if params.eval_rows < 1 else f"{params.eval_rows:g}"
         size = f"min({many}, len(dataset) // 2)"
@@ -63,6 +69,18 @@ def _text(value: Any) -> str:
     return json.dumps(str(value), ensure_ascii=False)
 
 
+_ONCE = """
+seen = set()
+
+
+def is_new(row):
+    before = len(seen)
+    seen.add(str([row[name] for name in COLUMNS]))
+    return len(seen) > before
+
+
+dataset = dataset.filter(is_new)
+"""
 _ALPACA = """
 
 def as_chat(row):

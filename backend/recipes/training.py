@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from backend import events as ev
 from backend.errors import BadInput
-from backend.recipes import adapters, batches, checkpoints, data, device, head, limits, loading, samples
+from backend.recipes import (
+    adapters,
+    attention,
+    batches,
+    checkpoints,
+    data,
+    device,
+    head,
+    limits,
+    loading,
+    lowrank,
+    samples,
+)
 from backend.recipes.callbacks import FOLDER, Reporter, peak_memory, reporter
 from backend.recipes.data import Loaded, Shape, short_name, split
 from backend.recipes.params import TrainParams
@@ -75,6 +87,10 @@ def run(
     start = begin(params, folder)
     loaded = data.read(params, wants)
     form = loaded.shape
+    if params.long_rows != "cut" and form.kind != "prompt-only":
+        from backend.recipes import lengths
+
+        loaded = lengths.without(make, params, loaded)
     learn, held = rows(loaded, params)
     if params.dry_run:
         learn = longest(learn, params)
@@ -115,6 +131,9 @@ def run(
         for one in (trainer.model, getattr(trainer, "ref_model", None)):
             if one is not None:
                 head.compact(one, getattr(params, "temperature", 1.0))
+    if start.device.device == "cpu":
+        lowrank.use(trainer.model)
+        attention.use(trainer.model)
     trainer.by_length = params.train_sampling_strategy == "group_by_length"
     for weight in trainer.model.parameters():
         if weight.requires_grad:

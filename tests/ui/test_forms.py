@@ -20,6 +20,8 @@ class Every(BaseModel):
     count: int = Field(3, ge=1, le=1000, title="How many")
     rate: float = Field(2e-4, gt=0)
     limit: int | None = Field(None, description="Most of them")
+    seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same")
+    steps: int = Field(1, ge=1, le=1_000_000)
     kind: Literal["a_b", "c"] = "c"
     maybe: Literal["x", "y"] | None = None
     on: bool = True
@@ -48,13 +50,16 @@ def test_each_type_has_its_component() -> None:
     parts = by_name(drawn(Every, hidden=("secret",)))
     kinds = {name: type(part).__name__ for name, part in parts.items()}
     assert kinds == {
-        "name": "Textbox", "count": "Textbox", "rate": "Textbox", "limit": "Textbox", "kind": "Dropdown",
+        "name": "Textbox", "count": "Textbox", "rate": "Textbox", "limit": "Textbox", "seed": "Textbox",
+        "steps": "Textbox",
+        "kind": "Dropdown",
         "maybe": "Dropdown", "on": "Checkbox", "layers": "Textbox",
         "names": "Textbox",
     }  # fmt: skip
     assert parts["count"].label == "How many"
     assert parts["count"].info == "1 to 1,000"
     assert parts["rate"].info == "Above 0"
+    assert (parts["seed"].info, parts["steps"].info) == ("The same seed gives the same", "From 1")
     assert parts["limit"].info == "Most of them. May stay empty"
     assert [value for _, value in parts["maybe"].choices] == ["x", "y", None]
 

@@ -60,6 +60,7 @@ def build(lab: Lab, page: Page) -> None:
                 "Show what the model learns from", size="sm", scale=0, min_width=220, elem_id="tune-lens-button"
             )
             lens = gr.HTML(elem_id="tune-lens", padding=False)
+            form.long()
             _, to_method, straight = _ways("", "Next: Method", "Straight to Run")
         with gr.Step("Method", id=METHOD, elem_id="tune-method"):
             form.method()
@@ -103,33 +104,33 @@ def build(lab: Lab, page: Page) -> None:
                 elem_id="tune-code",
             )  # fmt: skip
     form.dataset, form.target, form.hardware, form.limit = dataset, target, hardware, limit
-    looked = [facts, lens, unfit, form.bad_rows, form.columns, *form.roles]
+    looked = [facts, lens, unfit, form.bad_rows, form.same_rows, form.columns, *form.roles]
     model, grid = form.model, form.grid
 
-    def draw(look: Mapping[str, Any], mapping: Mapping[str, str], drop: bool) -> list[Any]:
+    def draw(look: Mapping[str, Any], mapping: Mapping[str, str], rules: Mapping[str, str]) -> list[Any]:
         """An update for each of `looked`."""
-        trouble = tune_views.problem(look["problem"])
-        bad = gr.update(visible=bool(look["report"]["wrong"]))
-        return [tune_views.facts(look, drop), "", trouble, bad, *form.show_columns(look, mapping)]
+        trouble, report = tune_views.problem(look["problem"]), look["report"]
+        bad, same = gr.update(visible=bool(report["wrong"])), gr.update(visible=bool(report["twice"]))
+        return [tune_views.facts(look, rules), "", trouble, bad, same, *form.show_columns(look, mapping)]
 
-    def looking(name: str, cell: str, drop: str, mapping: dict[str, str], who: str) -> list[Any]:
+    def looking(name: str, cell: str, rules: Mapping[str, str], mapping: dict[str, str], who: str) -> list[Any]:
         """Looks with `mapping`, or with the columns that look right where it finds nothing."""
         recipe = cell.partition("/")[0]
-        look = lab.look(name or "", who, recipe, columns=mapping, drop=drop == "drop")
+        look = lab.look(name or "", who, recipe, columns=mapping, rules=rules)
         if look["problem"] and look["problem"]["code"] == "data.columns" and look["guess"]:
             mapping = look["guess"]
-            look = lab.look(name, who, recipe, columns=mapping, drop=drop == "drop")
-        return draw(look, mapping, drop == "drop")
+            look = lab.look(name, who, recipe, columns=mapping, rules=rules)
+        return draw(look, mapping, rules)
 
     @toasts
-    def on_data(name: str, cell: str, drop: str, request: gr.Request) -> list[Any]:
-        return looking(name, cell, drop, {}, owner(request))
+    def on_data(name: str, cell: str, bad: str, same: str, request: gr.Request) -> list[Any]:
+        return looking(name, cell, {"bad_rows": bad, "same_rows": same}, {}, owner(request))
 
     @toasts
-    def on_columns(request: gr.Request, name: str, cell: str, drop: str, *chosen: str) -> list[Any]:
-        mapping = form.mapping(chosen)
-        look = lab.look(name or "", owner(request), cell.partition("/")[0], columns=mapping, drop=drop == "drop")
-        return draw(look, mapping, drop == "drop")
+    def on_columns(request: gr.Request, name: str, cell: str, bad: str, same: str, *chosen: str) -> list[Any]:
+        mapping, rules = form.mapping(chosen), {"bad_rows": bad, "same_rows": same}
+        look = lab.look(name or "", owner(request), cell.partition("/")[0], columns=mapping, rules=rules)
+        return draw(look, mapping, rules)
 
     @toasts
     def on_datasets(cell: str, request: gr.Request) -> Any:
@@ -156,21 +157,22 @@ def build(lab: Lab, page: Page) -> None:
         return gr.update(choices=lab.rewards(owner(request)))
 
     @toasts
-    def on_cell(request: gr.Request, name: str, cell: str, drop: str, *chosen: str) -> list[Any]:
+    def on_cell(request: gr.Request, name: str, cell: str, bad: str, same: str, *chosen: str) -> list[Any]:
         """What counts for the method shows; a sample that it can't learn from gives way to its own."""
         who, recipe = owner(request), cell.partition("/")[0]
         default = METHODS[recipe].params.model_fields["dataset"].default
         if name.startswith("sample/") and not any(one.name == name and one.fits for one in lab.datasets(who, recipe)):
             return [*form.show_groups(cell), gr.update(value=default), *[gr.skip()] * len(looked)]
-        return [*form.show_groups(cell), gr.skip(), *looking(name, cell, drop, form.mapping(chosen), who)]
+        rules = {"bad_rows": bad, "same_rows": same}
+        return [*form.show_groups(cell), gr.skip(), *looking(name, cell, rules, form.mapping(chosen), who)]
 
     def plan(who: str, values: tuple[Any, ...]) -> list[str]:
         """What would run, in words, and what it takes. Raises what is wrong with it."""
         recipe, typed, place = form.read(values)
         params = check(METHODS[recipe].params, typed).model_dump()
         seen = lab.preflight(recipe, typed, who, place)
-        drop = params["bad_rows"] == "drop"
-        look = lab.look(params["dataset"], who, recipe, 1, columns=params["columns"], drop=drop)
+        rules = {name: params[name] for name in ("bad_rows", "same_rows")}
+        look = lab.look(params["dataset"], who, recipe, 1, columns=params["columns"], rules=rules)
         words, waiting = next((words, many) for name, words, many in lab.places(who) if name == place.partition(":")[0])
         return [
             tune_views.summary(recipe, params, words, look, seen["time"]["steps"]),
@@ -217,9 +219,10 @@ def build(lab: Lab, page: Page) -> None:
         return plan(owner(request), values)
 
     @toasts
-    def on_lens(request: gr.Request, *values: Any) -> str:
+    def on_lens(request: gr.Request, *values: Any) -> list[Any]:
         recipe, params, _ = form.read(values)
-        return tune_views.lens(lab.lens(recipe, params, owner(request)), left_out=recipe == "reward")
+        seen, drops = lab.lens(recipe, params, owner(request)), recipe == "reward"
+        return [tune_views.lens(seen, left_out=drops), gr.update(visible=bool(seen["long"]["count"]) and not drops)]
 
     @toasts
     def on_code(request: gr.Request, *values: Any) -> Any:
@@ -250,17 +253,18 @@ def build(lab: Lab, page: Page) -> None:
         cell = f"{status['recipe']}/{status['params'].get('adapter', 'lora')}"
         return [*form.fill(status), *form.show_groups(cell), gr.Walkthrough(selected=METHOD), run_id, "", ""]
 
-    asks, roles, groups = [dataset, grid, form.bad_rows], form.roles, list(form.groups.values())
+    asks, roles = [dataset, grid, form.bad_rows, form.same_rows], form.roles
+    groups = list(form.groups.values())
     dataset.change(on_data, asks, looked, **PRIVATE).failure(lambda: ["", "", ""], None, looked[:3], **PRIVATE)
     dataset.focus(on_datasets, grid, dataset, **PRIVATE)
     upload.upload(on_upload, [upload, grid], dataset, **PRIVATE)
     page.blocks.load(on_data, asks, looked, **PRIVATE)
-    for field in (*roles, form.bad_rows):
+    for field in (*roles, form.bad_rows, form.same_rows):
         field.input(on_columns, [*asks, *roles], looked, trigger_mode="always_last", **PRIVATE)
     show_lens.click(
         lambda: "<p class=quiet>Reading rows as the trainer does: about ten seconds …</p>", None, lens, **PRIVATE
     )
-    show_lens.click(on_lens, form.inputs, lens, **PRIVATE).failure(lambda: "", None, lens, **PRIVATE)
+    show_lens.click(on_lens, form.inputs, [lens, form.long_rows], **PRIVATE).failure(lambda: "", None, lens, **PRIVATE)
     model.key_up(on_models, None, model, trigger_mode="always_last", **PRIVATE)
     model.focus(lambda: gr.update(choices=_models(lab)), None, model, **PRIVATE)
     form.start.focus(on_start, model, form.start, **PRIVATE)

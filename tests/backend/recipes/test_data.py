@@ -175,7 +175,7 @@ def test_every_row_is_told_of(tmp_path: Path) -> None:
         {"rule": "not JSON", "count": 1, "rows": [7]},
     ]
     assert seen["report"]["twice"] == {"rule": "the same as an earlier row", "count": 1, "rows": [4]}
-    assert data.look(path, SFT, drop=True)["problem"] is None
+    assert data.look(path, SFT, rules=data.Rules("drop"))["problem"] is None
 
 
 def test_wrong_rows_are_left_out_where_that_is_wished(tmp_path: Path) -> None:
@@ -184,6 +184,28 @@ def test_wrong_rows_are_left_out_where_that_is_wished(tmp_path: Path) -> None:
     assert loaded.report.bad == 3
     with pytest.raises(BadData, match=r"d.jsonl has 1 good row of 4"):
         read(written(tmp_path, "d.jsonl", BAD[1:3] + BAD[4:]), bad_rows="drop")
+
+
+def test_rows_that_are_there_twice_are_kept_or_left_out_or_stop(tmp_path: Path) -> None:
+    path = written(tmp_path, "d.jsonl", [*PLAIN, PLAIN[0] | {"id": 3}, PLAIN[1], PLAIN[0]])
+    assert len(read(path).table) == 5
+    loaded = read(path, same_rows="drop")
+    assert (loaded.table.to_pylist(), list(loaded.numbers)) == (PLAIN, [1, 2])
+    with pytest.raises(BadData, match=r"Row 3 of d.jsonl is the same as an earlier row. 3 of 5 rows are.") as caught:
+        data.check(TrainParams(dataset=path, same_rows="stop"), SFT)
+    assert "same_rows" in caught.value.hint
+    assert [data.look(path, SFT, rules=data.Rules(same_rows=one))["kept"] for one in ("keep", "drop")] == [5, 2]
+    with pytest.raises(BadData, match=r"e.jsonl has 1 good row of 3. Training needs at least 2."):
+        read(written(tmp_path, "e.jsonl", [PLAIN[0]] * 3), same_rows="drop")
+
+
+def test_a_row_of_the_table_knows_its_row_in_the_file(tmp_path: Path) -> None:
+    assert list(read(written(tmp_path, "d.jsonl", BAD), bad_rows="drop").numbers) == [1, 2, 4]
+    choices = [{"prompt": "a", "chosen": "b", "rejected": str(number)} for number in range(20)]
+    path = written(tmp_path, "e.jsonl", choices)
+    assert list(read(path, "unpaired", max_rows=2).numbers) == [1, 1, 2, 2]
+    drawn = read(path, "preference", max_rows=5, pick_rows="random")
+    assert [int(row["rejected"]) + 1 for row in drawn.table.to_pylist()] == list(drawn.numbers)
 
 
 def test_a_row_far_down_is_found(tmp_path: Path) -> None:

@@ -87,19 +87,19 @@ def test_a_bad_value_is_named_before_anything_starts(lab: Lab, name: str) -> Non
 def test_what_a_dataset_is_and_what_is_wrong_with_it(lab: Lab, tmp_path: Path) -> None:
     blocks = drawn(tune.build, lab)
     look = handler(blocks, "on_data")
-    page, *_ = look("sample/instructions", "sft/lora", "stop", ME)
+    page, *_ = look("sample/instructions", "sft/lora", "stop", "keep", ME)
     assert "columns: prompt, completion" in page
     assert "panel-error" not in page
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"prompt": "a <b>", "completion": "b"}\n{"prompt": "c", "completion": 3}\n')
     name = handler(blocks, "on_upload")(str(bad), "sft/lora", ME)["value"]
     assert name.startswith("upload/")
-    page, _, trouble, choice, *_ = look(name, "sft/lora", "stop", ME)
+    page, _, trouble, choice, *_ = look(name, "sft/lora", "stop", "keep", ME)
     assert (trouble in page, choice["visible"]) == (True, True)
     assert "Row 2 of bad.jsonl" in page
     assert "a &lt;b&gt;" in page
     with pytest.raises(gr.Error, match="no upload"):
-        look(name, "sft/lora", "stop", YOU)
+        look(name, "sft/lora", "stop", "keep", YOU)
 
 
 def test_uploads_are_offered_to_their_owner(lab: Lab, tmp_path: Path) -> None:
@@ -166,14 +166,14 @@ def shown(blocks: gr.Blocks, name: str, updates: list[Any]) -> dict[str, Any]:
 def test_a_sample_gives_way_to_one_that_the_method_can_learn_from(lab: Lab, tmp_path: Path) -> None:
     blocks = drawn(tune.build, lab)
     choose, empty = handler(blocks, "on_cell"), [""] * len(ROLES)
-    assert shown(blocks, "on_cell", choose(ME, "sample/instructions", "dpo/lora", "stop", *empty))["tune-dataset"] == (
-        "sample/preferences"
-    )
-    page = shown(blocks, "on_cell", choose(ME, "sample/instructions", "grpo/lora", "stop", *empty))
+    assert shown(blocks, "on_cell", choose(ME, "sample/instructions", "dpo/lora", "stop", "keep", *empty))[
+        "tune-dataset"
+    ] == ("sample/preferences")
+    page = shown(blocks, "on_cell", choose(ME, "sample/instructions", "grpo/lora", "stop", "keep", *empty))
     assert "prompt-only made of prompt-completion" in page["tune-facts"]
     (tmp_path / "mine.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 2)
     name = lab.upload(owner(ME), tmp_path / "mine.jsonl")
-    page = shown(blocks, "on_cell", choose(ME, name, "dpo/lora", "stop", *empty))
+    page = shown(blocks, "on_cell", choose(ME, name, "dpo/lora", "stop", "keep", *empty))
     assert "mine.jsonl is prompt-completion data" in page["tune-unfit"]
     assert page["tune-dataset"] == {"__type__": "update"}
 
@@ -182,7 +182,7 @@ def test_columns_that_look_right_are_taken_and_can_be_changed(lab: Lab, tmp_path
     blocks = drawn(tune.build, lab)
     (tmp_path / "mine.csv").write_text("question,answer,other\na,b,c\nd,e,\n")
     name = lab.upload(owner(ME), tmp_path / "mine.csv")
-    page = shown(blocks, "on_data", handler(blocks, "on_data")(name, "sft/lora", "stop", ME))
+    page = shown(blocks, "on_data", handler(blocks, "on_data")(name, "sft/lora", "stop", "keep", ME))
     assert "panel-error" not in page["tune-facts"]
     assert (page["tune-role-prompt"], page["tune-role-completion"], page["tune-role-text"]) == (
         "question",
@@ -190,7 +190,7 @@ def test_columns_that_look_right_are_taken_and_can_be_changed(lab: Lab, tmp_path
         "",
     )
     chosen = [{"prompt": "question", "completion": "other"}.get(role, "") for role in ROLES]
-    page = shown(blocks, "on_columns", handler(blocks, "on_columns")(ME, name, "sft/lora", "stop", *chosen))
+    page = shown(blocks, "on_columns", handler(blocks, "on_columns")(ME, name, "sft/lora", "stop", "keep", *chosen))
     assert "Row 2 of mine.csv: completion is empty." in page["tune-facts"]
     values = form(
         blocks, dataset=name, role_prompt="question", role_completion="answer", per_device_train_batch_size="1"
@@ -206,9 +206,9 @@ def test_wrong_rows_are_listed_and_can_be_left_out(lab: Lab, tmp_path: Path) -> 
     ] * 2
     (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
     name = lab.upload(owner(ME), tmp_path / "mine.jsonl")
-    page = shown(blocks, "on_data", handler(blocks, "on_data")(name, "sft/lora", "stop", ME))
+    page = shown(blocks, "on_data", handler(blocks, "on_data")(name, "sft/lora", "stop", "keep", ME))
     assert "<b>2 rows</b> wrong: completion is empty <span class=quiet>rows 5, 6</span>" in page["tune-facts"]
-    page = shown(blocks, "on_data", handler(blocks, "on_data")(name, "sft/lora", "drop", ME))
+    page = shown(blocks, "on_data", handler(blocks, "on_data")(name, "sft/lora", "drop", "keep", ME))
     assert "<b>2 rows</b> left out: completion is empty" in page["tune-facts"]
     assert "panel-error" not in page["tune-facts"]
     with pytest.raises(gr.Error, match="set bad_rows to drop"):
@@ -217,6 +217,23 @@ def test_wrong_rows_are_listed_and_can_be_left_out(lab: Lab, tmp_path: Path) -> 
     assert "6 rows, 2 of them left out" in handler(blocks, "on_plan")(ME, *values)[0]
     *_, (_, run_id, _, _) = handler(blocks, "on_launch")("", ME, *values)
     assert lab.status(run_id, owner(ME))["params"]["bad_rows"] == "drop"
+
+
+def test_rows_that_are_there_twice_can_be_left_out(lab: Lab, tmp_path: Path) -> None:
+    blocks = drawn(tune.build, lab)
+    rows = [{"prompt": "a", "completion": f"b{number}"} for number in (1, 2, 3, 2, 1)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    name = lab.upload(owner(ME), tmp_path / "mine.jsonl")
+    page = shown(blocks, "on_data", handler(blocks, "on_data")(name, "sft/lora", "stop", "keep", ME))
+    assert "<b>2 rows</b> kept: the same as an earlier row <span class=quiet>rows 4, 5</span>" in page["tune-facts"]
+    seen = handler(blocks, "on_data")(name, "sft/lora", "stop", "drop", ME)
+    assert "<b>2 rows</b> left out: the same" in shown(blocks, "on_data", seen)["tune-facts"]
+    assert dict(zip(outputs(blocks, "on_data"), seen, strict=True))["tune-same-rows"]["visible"] is True
+    values = form(blocks, dataset=name, same_rows="drop", eval_rows="1", per_device_train_batch_size="1")
+    assert "5 rows, 2 of them left out" in handler(blocks, "on_plan")(ME, *values)[0]
+    values = form(blocks, dataset=name, same_rows="stop", eval_rows="1", per_device_train_batch_size="1")
+    with pytest.raises(gr.Error, match=r"Row 4 of mine\.jsonl is the same as an earlier row"):
+        handler(blocks, "on_plan")(ME, *values)
 
 
 def test_reward_runs_of_mine_are_offered_first(lab: Lab) -> None:
@@ -233,15 +250,18 @@ def test_the_lens_is_drawn(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = {"width": 4, "counts": [0, 3, 1], "cut": 9, "over": 1, "measured": 4, "total": 900, "longest": 11}
     pieces = [["<b>", False], ["Paris\n", True]]
     row = [{"name": "chosen", "pieces": pieces, "tokens": 900, "trained": 1}]
-    seen = {"rows": [row], "note": "", "lengths": lengths}
+    long = {"rule": "longer than 9 tokens", "count": 12, "rows": [7, 31], "known": 900}
+    seen = {"rows": [row], "note": "", "lengths": lengths, "long": long}
     monkeypatch.setattr(lab.lenses, "look", lambda recipe, params: asked.append((recipe, params)) or seen)
     blocks = drawn(tune.build, lab)
-    page = handler(blocks, "on_lens")(ME, *form(blocks, max_length="9"))
+    page, choice = handler(blocks, "on_lens")(ME, *form(blocks, max_length="9"))
+    assert choice["visible"] is True
     assert (asked[0][0], asked[0][1]["max_length"]) == ("sft", 9)
     assert "<span>&lt;b&gt;</span><span class=on>Paris⏎\n</span> …" in page
     assert "Chosen · 900 tokens, 1 trained on" in page
     assert "measured on 4 random rows" in page
-    assert "1 row (25.0 %) are longer than max_length 9" in page
+    assert "12 rows (1.3 %) are longer than max_length 9 and are cut off there" in page
+    assert "rows 7, 31 …." in page
 
 
 def test_a_sweep_makes_a_run_for_each_value(lab: Lab) -> None:
