@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 import pytest
@@ -84,6 +85,32 @@ def test_a_tick_sends_only_what_changed(lab: Lab) -> None:
     target.write(one, ev.Measured(step=6, values={"loss": 0.4}))
     page = shown(blocks, tick(one.id, page["Textbox"], ME))
     assert set(page) == {"run-header", "run-charts", "Textbox"}
+
+
+@pytest.mark.long
+def test_a_run_of_100_000_events_stays_quick(lab: Lab) -> None:
+    """Opened once it is read whole; then a tick costs what is new, in time and over the wire."""
+    measured = {"loss": 1.5, "learning_rate": 1e-4, "grad_norm": 0.5, "tokens_per_second": 400.0}
+
+    def script(one: Run) -> list[ev.Event]:
+        pairs = ((ev.Measured(step=i, values=measured), ev.Wrote(text=f"line {i}")) for i in range(50_000))
+        return [ev.Started(), *(event for pair in pairs for event in pair)]
+
+    one = start(lab, script)
+    blocks = drawn(run.build, lab)
+    began = time.process_time()
+    page = shown(blocks, handler(blocks, "show")(one.id, ME))
+    assert time.process_time() - began < 20  # 1.5 s on an idle core
+    assert len(json.dumps([page["run-log"], page["run-charts"], page["run-header"]])) < 120_000
+    tick, target = handler(blocks, "tick"), cast(Any, lab.targets["fake"])
+    began = time.process_time()
+    for step in range(50_000, 50_020):
+        target.write(one, ev.Measured(step=step, values=measured))
+        target.write(one, ev.Wrote(text=f"line {step}"))
+        page = shown(blocks, tick(one.id, page["Textbox"], ME))
+        assert len(page["run-log"]["lines"]) == 1
+        assert len(json.dumps(page["run-charts"])) < 60_000
+    assert time.process_time() - began < 4  # 0.04 s on an idle core
 
 
 def test_marks_of_another_run_or_of_none_have_everything_sent(lab: Lab) -> None:
