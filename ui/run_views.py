@@ -46,12 +46,13 @@ def header(status: Mapping[str, Any], view: View) -> str:
         times.append(f"ended {when(status['ended'])}{f' after {took}' if took else ''}")
     if status["parent"]:
         times.append(f"from run {link(status['parent'])}")
+    title = f"{what(status)} on {short(dataset)}" if dataset else what(status)
     return (
-        f'<div class="run-head"><h2>{text(what(status))} on {text(short(dataset))}</h2>{badge(status)}'
+        f'<div class="run-head"><h2>{text(title)}</h2>{badge(status)}'
         f'<span class="run-id">run {text(status["id"])}</span></div>'
-        f'<div class="quiet">{text(model)} · {text(dataset)} · {" · ".join(times)}</div>'
+        f'<div class="quiet">{" · ".join([*(text(one) for one in (model, dataset) if one), *times])}</div>'
         f'{bar(status)}<div class="run-progress">{text(progress_words(status))}</div>'
-        f"{figures(status)}{trouble(status, view)}"
+        f"{figures(status)}{tried(status)}{trouble(status, view)}"
     )
 
 
@@ -63,6 +64,18 @@ def figures(status: Mapping[str, Any]) -> str:
         f"<span><b>{text(number(name, values[name]))}</b> {text(figure(name))}</span>" for name in order[:8]
     )
     return f'<div class="figures" id="run-figures">{cells}</div>' if cells else ""
+
+
+def tried(status: Mapping[str, Any]) -> str:
+    """What a dry run found."""
+    values = status["metrics"]
+    if not status["params"].get("dry_run") or "seconds_per_step" not in values:
+        return ""
+    return (
+        f'<div class="panel" id="run-tried"><b>It took {values["memory_gb"]:.2f} GB at most and '
+        f"{values['seconds_per_step']:.3g} s a step, on the longest rows.</b><p>Nothing of it is kept. The step Where "
+        "tells by it from now on what such a run takes; Clone and edit leads back there.</p></div>"
+    )
 
 
 def trouble(status: Mapping[str, Any], view: View) -> str:
@@ -116,7 +129,7 @@ def _relative(one: Mapping[str, Any], shown: str) -> str:
     )
     return (
         f'<div class="relative state-{text(one["state"])}{" here" if one["id"] == shown else ""}">{head}'
-        f'<span class="quiet">{text(short(one["dataset"]))}{text(f" · {whys}" if whys else "")}</span></div>'
+        f'<span class="quiet">{text(" · ".join(filter(None, (short(one["dataset"]), whys))))}</span></div>'
     )
 
 
@@ -196,18 +209,21 @@ def sweep(runs: Sequence[Mapping[str, Any]], curves: Mapping[str, Mapping[str, c
         return ""
     names = sorted({name for one in runs for name in one["params"]})
     varied = [name for name in names if len({str(one["params"].get(name)) for one in runs}) > 1]
-    titles = {one["id"]: ", ".join(f"{name}={plain(one['params'].get(name))}" for name in varied) for one in runs}
+    titles = {one["id"]: ", ".join(plain(one["params"].get(name)) for name in varied) for one in runs}
     pictures = ""
     for name in ("loss", "eval_loss", "reward", "rewards/accuracies", "accuracy"):
         if drawn := {titles[one]: found[name] for one, found in curves.items() if found.get(name)}:
             pictures += charts.draw(f"sweep-{name.replace('/', '-')}", figure(name), drawn, name)
+    set_to = {one["id"]: "".join(f"<td>{text(plain(one['params'].get(name)))}</td>" for name in varied) for one in runs}
     rows = "".join(
-        f"<tr><td>{link(one['id'])}</td><td>{text(titles[one['id']])}</td><td>{badge(one)}</td>"
-        f"<td>{text(number('eval_loss', one['metrics'].get('eval_loss', '–')))}</td></tr>"
+        f"<tr><td>{link(one['id'])}</td>{set_to[one['id']]}"
+        f"<td>{badge(one)}</td><td>{text(number('eval_loss', one['metrics'].get('eval_loss', '–')))}</td></tr>"
         for one in runs
     )
-    table = f"<table class=grid><thead><tr><th>run<th>settings<th>state<th>eval loss</tr></thead>{rows}</table>"
-    return f'<h3>The sweep</h3><div class="charts">{pictures}</div><div class="grid-scroll">{table}</div>'
+    head = "".join(f"<th>{text(name)}" for name in varied)
+    table = f"<table class=grid><thead><tr><th>run{head}<th>state<th>eval loss</tr></thead>{rows}</table>"
+    said = f"The sweep: {', '.join(varied)}"
+    return f'<h3>{text(said)}</h3><div class="charts">{pictures}</div><div class="grid-scroll">{table}</div>'
 
 
 def settings(status: Mapping[str, Any]) -> str:

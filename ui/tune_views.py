@@ -145,6 +145,11 @@ def grid() -> str:
         f"{text(method.about)}</p>"
         for name, method in METHODS.items()
     )
+    rates = {
+        f"{name}/{one}": f"{method.params.rates.of(one):g}" for name, method in METHODS.items() for one in adapters
+    }
+    rate = f"${{({json.dumps(rates)})[value]}}"
+    about += f'<p class="quiet about">Learning rate where its field stays empty: <b>{rate}</b></p>'
     table = f'<table class="grid"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>'
     return f'<div class="grid-scroll" tabindex="0">{table}</div>{about}'
 
@@ -211,10 +216,11 @@ def cost(seen: Mapping[str, Any], waiting: int) -> str:
         lines.append(f"Disk: about {size(disk['needed'])}; {size(disk['free'])} are free.")
     fixes = "".join(
         f'<button type="button" class="fix" data-set="{text(json.dumps(one["set"]))}">{text(one["title"])}'
-        f"{' · ' + size(one['needed']) if one.get('needed') else ''}</button>"
+        f"{' · ' + size(one['needed']) if one.get('needed') else ''}"
+        f"{', fits' if 0 < one.get('needed', 0) <= memory['free'] else ''}</button>"
         for one in seen["fixes"]
     )
-    helps = f'<div class="fixes"><span class=quiet>One of these would help:</span> {fixes}</div>' if fixes else ""
+    helps = f'<div class="fixes"><span class=quiet>What makes it smaller:</span> {fixes}</div>' if fixes else ""
     kind = {"no": "panel-error", "tight": "panel-warning"}.get(level, "")
     return (
         f'<div class="panel {kind}" id="tune-verdict"><b>{text(seen["verdict"]["text"])}</b>{helps}</div>'

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from backend.recipes import METHODS
+
 LIVING = ("queued", "running", "stopping")
 WORDS = {
     "queued": "Queued",
@@ -39,6 +41,11 @@ NAMES = {  # how the figures people meet most are called and written
     "kl": ("KL", "{:.4g}"),
     "entropy": ("Entropy", "{:.4g}"),
     "memory_gb": ("Memory, GB", "{:.2f}"),
+    "seconds_per_step": ("Seconds a step", "{:.3g}"),
+    "same_answers": ("Same answers", "{:.0%}"),
+    "same_tokens": ("Same tokens", "{:.0%}"),
+    "logit_difference": ("Largest difference of a logit", "{:.2g}"),
+    "megabytes": ("MB", "{:,.3g}"),
 }
 
 
@@ -159,9 +166,13 @@ def short(name: str) -> str:
 
 
 def what(status: Mapping[str, Any]) -> str:
-    """`SFT · LoRA` for a run."""
-    adapter = str(status["params"].get("adapter", ""))
-    return " · ".join(part for part in (str(status["recipe"]).upper(), ADAPTERS.get(adapter, adapter)) if part)
+    """`SFT · LoRA` for a run, `Merge of run ab12` for what was made of one."""
+    params, recipe = status["params"], str(status["recipe"])
+    adapter = str(params.get("adapter", ""))
+    name = recipe.upper() if "adapter" in params and recipe in METHODS else recipe.capitalize()
+    kind = " · ".join(part for part in (name, ADAPTERS.get(adapter, adapter) if recipe in METHODS else "") if part)
+    of = f" of {str(params['run']).replace('/', ' ')}" if params.get("run") else ""
+    return f"{kind}{of}{' · dry run' if params.get('dry_run') else ''}"
 
 
 ADAPTERS = {
@@ -209,10 +220,11 @@ def _item(status: Mapping[str, Any], chosen: bool) -> str:
     below = text(progress_words(status)) if living else when(status["ended"] or status["created"])
     loss = status["metrics"].get("loss", status["metrics"].get("train_loss"))
     score = f"loss {text(number('loss', loss))}" if loss is not None and not living else ""
+    about = " · ".join(part for part in (short(status["params"].get("dataset", "")), status["id"]) if part)
     return (
         f'<li><button type="button" data-run="{text(status["id"])}"{" aria-current=true" if chosen else ""}>'
         f"<span class=top><b>{text(what(status))}</b>{badge(status)}</span>"
-        f"<span class=quiet>{text(short(status['params'].get('dataset', '')))} · {text(status['id'])}</span>"
+        f"<span class=quiet>{text(about)}</span>"
         f"{bar(status) if living else ''}"
         f"<span class=quiet>{' · '.join(part for part in (below, score) if part)}</span></button></li>"
     )

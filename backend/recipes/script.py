@@ -25,6 +25,7 @@ CONFIGS = {
     "ia3": "IA3Config",
 }
 _DTYPES = {"auto": "bfloat16", "bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+_BY_LENGTH = ("sft",)  # whose rows the trainer's own grouping finds the length of
 _GPU = "torch.cuda.is_available()"
 
 
@@ -155,9 +156,7 @@ def _arguments(recipe: str, params: TrainParams, dtype: str, masks: bool) -> dic
         "bf16": ("True" if params.adapter == "full" else _GPU) if dtype == "bfloat16" else "False",
         "fp16": _GPU if dtype == "float16" else "",
         "activation_checkpointing": "False" if params.adapter == "prefix_tuning" else saving,
-        "train_sampling_strategy": ""
-        if recipe in ("kto", "grpo", "rloo")
-        else json.dumps(params.train_sampling_strategy),
+        "train_sampling_strategy": json.dumps(params.train_sampling_strategy) if recipe in _BY_LENGTH else "",
         "logging_steps": str(params.logging_steps),
         "save_strategy": '"no"',
         "report_to": '"none"',

@@ -7,8 +7,9 @@ mark for each part, and only parts whose mark changed are built; of the log only
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,20 +92,16 @@ def build(lab: Lab, page: Page) -> None:
         updates: list[Any] = []
         has: list[Any] = []
         yours = status["yours"]
-        drawn = _parts(
-            status,
-            view,
-            lambda: lab.lineage(run_id, who) if yours else [],
-            lambda: compared(status["group"], who) if yours else "",
-        )
+        beside = lab.outcomes.group(status["group"], who) if yours and status["group"] else []
+        relatives = partial(lab.lineage, run_id, who) if yours else list
+        drawn = _parts(status, view, relatives, beside, lambda: compared(beside, who))
         for part, old in zip(drawn, had if before == run_id else [None] * len(drawn), strict=True):
             has.append(part.mark)
             updates += [gr.skip()] * part.many if part.mark == old else part.make(old)
         return [*updates, gr.skip() if [before, *had] == [run_id, *has] else json.dumps([run_id, *has])]
 
-    def compared(group: str, who: str) -> str:
+    def compared(runs: list[dict[str, Any]], who: str) -> str:
         """The runs of a sweep side by side."""
-        runs = lab.outcomes.group(group, who)
         return run_views.sweep(runs, lab.outcomes.curves([one["id"] for one in runs], who))
 
     def nothing() -> list[Any]:
@@ -210,11 +207,17 @@ class _Part:
 
 
 def _parts(
-    status: Mapping[str, Any], view: View, lineage: Callable[[], list[dict[str, Any]]], compared: Callable[[], str]
+    status: Mapping[str, Any],
+    view: View,
+    lineage: Callable[[], list[dict[str, Any]]],
+    beside: Sequence[Mapping[str, Any]],
+    compared: Callable[[], str],
 ) -> list[_Part]:
-    """What is shown of a run, in the order of the components."""
+    """What is shown of a run, in the order of the components; `beside` are the runs of its sweep."""
     state, mine = status["state"], status["mine"]
     living = state in views.LIVING
+    watched = living or any(one["state"] in views.LIVING for one in beside)
+    stand = [[one["state"], round(8 * views.share(one))] for one in beside]  # logs are read again to draw them
     kinds = {row["kind"] for row in status["artifacts"]}
     can = [
         bool(kinds & {"adapter", "model"}) and status["recipe"] not in ("reward", "export"),  # chat with it
@@ -234,16 +237,16 @@ def _parts(
         return [gr.update(value=drawn, visible=bool(drawn))]
 
     def sweep() -> Any:
-        return gr.update(value=compared() if status["group"] else "", visible=bool(status["group"]))
+        return gr.update(value=compared() if beside else "", visible=bool(beside))
 
     return [
-        _Part(living, 3, lambda _: [gr.update(visible=False), gr.update(visible=True), gr.Timer(active=living)]),
+        _Part(watched, 3, lambda _: [gr.update(visible=False), gr.update(visible=True), gr.Timer(active=watched)]),
         _Part(views.mark(head), 1, lambda _: [head]),
         _Part(can, 8, lambda _: [*(gr.update(visible=shown) for shown in can), gr.update(visible=False)]),
         _Part([status["public"], status["yours"]], 2, lambda _: _sharing(status)),
         _Part(state, 1, family),
         _Part(view.measured, 1, lambda _: [charts.page(view.curves())]),
-        _Part([status["group"], state], 1, lambda _: [sweep()]),
+        _Part(stand, 1, lambda _: [sweep()]),
         _Part(view.drawn, 1, lambda _: [gr.update(value=run_views.samples(view), visible=bool(view.samples))]),
         _Part(view.lines, 1, lambda had: [run_views.log(view, had or 0)]),
         _Part(views.mark(made), 1, lambda _: [made]),

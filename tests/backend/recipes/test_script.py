@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from backend.errors import NotFound
+from backend.recipes import METHODS
 from backend.recipes.params import TrainParams, check
 from backend.recipes.script import code
 
@@ -82,6 +83,30 @@ def test_other_formats_are_converted_as_the_run_does(tmp_path: Path, row: Any) -
     read = data.read(TrainParams(dataset=str(tmp_path / "d.jsonl")), ("prompt-completion", "language modelling"))
     exec(whole, scope)
     assert scope["dataset"].to_list() == read.table.to_pylist()
+
+
+@pytest.mark.parametrize("more", [{}, {"max_rows": 3, "pick_rows": "random"}])
+def test_rows_that_are_there_twice_are_left_out_as_the_run_does(tmp_path: Path, more: dict[str, Any]) -> None:
+    from datasets import load_dataset
+
+    from backend.recipes import data
+
+    rows = [{"prompt": str(number % 5), "completion": "b", "id": number} for number in range(9)]
+    text = script(tmp_path, rows, eval_rows=0, same_rows="drop", **more)
+    scope: dict[str, Any] = {"load_dataset": load_dataset}
+    whole = text[text.index("dataset = load_dataset") : text.index("tokenizer =")]
+    exec(("import random\n" if more else "") + whole, scope)
+    params = check(TrainParams, {"dataset": str(tmp_path / "d.jsonl"), "same_rows": "drop"} | more)
+    read = data.read(params, ("prompt-completion",))
+    assert scope["dataset"].remove_columns("id").to_list() == read.table.to_pylist()
+    assert len(read.table) == (3 if more else 5)
+
+
+@pytest.mark.parametrize("recipe", ["dpo", "reward", "kto", "orpo", "grpo", "rloo"])
+def test_only_rows_of_one_text_are_grouped_by_their_length(recipe: str) -> None:
+    """Trainers of pairs and answers find no length in their rows, and stop."""
+    assert "train_sampling_strategy" in code("sft", TrainParams())
+    assert "train_sampling_strategy" not in code(recipe, METHODS[recipe].params())
 
 
 def test_conversations_ask_the_template(tmp_path: Path) -> None:

@@ -257,8 +257,47 @@ def test_a_sweep_shows_its_runs_side_by_side(lab: Lab) -> None:
     page = shown(blocks, handler(blocks, "show")(runs[0].id, ME))
     assert {"run-group"} < visible(page)
     drawing = page["run-group"]["value"]
-    assert 'data-name="lora_r=4"' in drawing
-    assert 'data-name="lora_r=16"' in drawing
+    assert "The sweep: lora_r" in drawing
+    assert 'data-name="4"' in drawing
+    assert 'data-name="16"' in drawing
     assert f'data-run="{runs[1].id}"' in drawing
     alone = start(lab)
     assert "run-group" not in visible(shown(blocks, handler(blocks, "show")(alone.id, ME)))
+
+
+def test_a_sweep_is_followed_beyond_the_run_that_is_shown(lab: Lab) -> None:
+    target: Any = lab.targets["fake"]
+    whole = target.script
+    target.script = lambda one: (begun if one.job.params["lora_r"] == 16 else whole)(one)
+    first, second = lab.outcomes.sweep("sft", {}, {"lora_r": [4, 16]}, owner(ME), "fake")
+    blocks = drawn(run.build, lab)
+    show, tick = handler(blocks, "show"), handler(blocks, "tick")
+    page = shown(blocks, show(first.id, ME))
+    assert "Finished" in page["run-header"]
+    assert page["Timer"].active, "another run of the sweep goes on"
+    assert shown(blocks, tick(first.id, page["Textbox"], ME)) == {}
+    target.write(second, ev.Finished())
+    page = shown(blocks, tick(first.id, page["Textbox"], ME))
+    assert (page["Timer"].active, "run-group" in page) == (False, True)
+
+
+def test_a_dry_run_says_what_it_found(lab: Lab) -> None:
+    found = {"steps": 3, "memory_gb": 1.234, "seconds_per_step": 0.51}
+    target: Any = lab.targets["fake"]
+    target.script = lambda one: [ev.Started(), ev.Finished(reason="dry run", values=found)]
+    one = lab.launch("sft", {"dry_run": True}, owner(ME), "fake")
+    blocks = drawn(run.build, lab)
+    page = shown(blocks, handler(blocks, "show")(one.id, ME))
+    assert "SFT · LoRA · dry run on instructions" in page["run-header"]
+    assert "It took 1.23 GB at most and 0.51 s a step" in page["run-header"]
+
+
+def test_what_was_made_of_a_run_names_it(lab: Lab) -> None:
+    first = start(lab)
+    (first.folder / "adapter").mkdir()
+    (first.folder / "adapter" / "adapter_config.json").write_text("{}")
+    made = lab.launch("merge", {"run": f"run/{first.id}"}, owner(ME), "fake")
+    blocks = drawn(run.build, lab)
+    header = shown(blocks, handler(blocks, "show")(made.id, ME))["run-header"]
+    assert f"<h2>Merge of run {first.id}</h2>" in header
+    assert '<div class="quiet">started' in header
