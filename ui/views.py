@@ -32,6 +32,7 @@ NAMES = {  # how the figures people meet most are called and written
     "epoch": ("Epoch", "{:.2f}"),
     "train_loss": ("Mean loss", "{:.4g}"),
     "mean_token_accuracy": ("Token accuracy", "{:.1%}"),
+    "eval_mean_token_accuracy": ("Eval accuracy", "{:.1%}"),
     "rewards/margins": ("Margin", "{:.4g}"),
     "rewards/accuracies": ("Accuracy", "{:.1%}"),
     "rewards/chosen": ("Chosen", "{:.4g}"),

@@ -88,16 +88,14 @@ def build(lab: Lab, page: Page) -> None:
                 show_code = gr.Button("Code", size="sm", scale=0, min_width=90, elem_id="tune-code-button")
             with gr.Accordion("Sweep: try several values", open=False, elem_id="tune-sweep"):
                 gr.HTML("A run for each value, or for each pair of values; they are drawn side by side.", padding=False)
-                with gr.Row(elem_classes="fields"):
-                    swept = [
-                        part
-                        for place, (name, values) in enumerate((("learning_rate", "1e-4, 1e-3"), ("", "")), 1)
-                        for part in (
+                swept = []
+                for place, (name, values) in enumerate((("learning_rate", "1e-4, 1e-3"), ("", "")), 1):
+                    with gr.Row(elem_classes="fields"):
+                        swept += [
                             gr.Dropdown(_SWEPT, value=name, label=f"Setting {place}", min_width=160),
                             gr.Textbox(values, label="Values, with commas between", max_lines=1, min_width=160,
                                        elem_id=f"tune-swept-{place}"),
-                        )
-                    ]  # fmt: skip
+                        ]  # fmt: skip
                 sweep = gr.Button("Run the sweep", size="sm", scale=0, min_width=150, elem_id="tune-sweep-button")
             code = gr.Code(
                 language="python", label="The same in plain Python", interactive=False, visible=False, max_lines=40,
