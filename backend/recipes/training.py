@@ -140,7 +140,7 @@ def run(
             weight.data = weight.data.float()  # for QLoRA, TRL makes it bf16, which rounds a small step away
     weights = [(weight.numel(), weight.requires_grad) for weight in trainer.model.parameters()]
     trained, size = sum(many for many, learns in weights if learns), sum(many for many, _ in weights)
-    say(ev.Logged(text=f"Training {trained / 1e6:.2f} of {size / 1e6:.0f} million weights."))
+    say(ev.Logged(text=f"Training {trained / 1e6:.3g} of {size / 1e6:.3g} million weights."))
     if params.init_lora_weights == "pissa" and params.adapter == "lora":
         save_beginning(trainer.model, folder)
     shown = None
