@@ -23,6 +23,8 @@ _NF4 = 0.53  # bytes for each number in 4 bits, its scales included
 # Bytes that one token keeps in one layer, for each number of its width, of its inner width, of its keys and values:
 # what is kept for backward, by what is trained, with weights of 2 and of 4 bytes.
 _KEPT: dict[tuple[str, int], tuple[float, float, float]] = {
+    ("lean", 2): (17.5, 8.4, 5.0),
+    ("lean", 4): (24.4, 16.3, 9.0),
     ("lora", 2): (36.4, 10.3, 5.0),
     ("lora", 4): (24.4, 16.3, 9.0),
     ("ia3", 2): (12.0, 10.1, 8.2),
@@ -118,7 +120,7 @@ def estimate(
     there = read(folder)
     trained = count(params, model, there)
     full = params.adapter == "full"
-    kept = _KEPT[_kind(params.adapter), number]
+    kept = _KEPT[_kind(params, gpu), number]
     width = kept[0] * model.width + kept[1] * model.inner + kept[2] * model.keys
     extra = params.num_virtual_tokens if params.adapter in PROMPTS else 0
     positions = rows * (min(tokens, params.max_length) + extra)
@@ -163,8 +165,10 @@ def count(params: TrainParams, model: Sizes, there: Weights) -> int:
             return many * model.width + 2 * model.width * inside + inside * inside + 2 * inside + model.width
 
 
-def _kind(adapter: str) -> str:
-    return "lora" if adapter in LORAS else "prompts" if adapter in PROMPTS else adapter
+def _kind(params: TrainParams, gpu: bool) -> str:
+    if params.adapter == "lora" and not (gpu or params.lora_dropout or params.use_dora):
+        return "lean"  # see `lowrank`
+    return "lora" if params.adapter in LORAS else "prompts" if params.adapter in PROMPTS else params.adapter
 
 
 def _linear(there: Weights) -> dict[str, tuple[int, int]]:
