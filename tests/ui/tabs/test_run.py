@@ -295,7 +295,7 @@ def test_a_dry_run_says_what_it_found(lab: Lab) -> None:
 def test_what_was_made_of_a_run_names_it(lab: Lab) -> None:
     first = start(lab)
     (first.folder / "adapter").mkdir()
-    (first.folder / "adapter" / "adapter_config.json").write_text("{}")
+    (first.folder / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     made = lab.launch("merge", {"run": f"run/{first.id}"}, owner(ME), "fake")
     blocks = drawn(run.build, lab)
     header = shown(blocks, handler(blocks, "show")(made.id, ME))["run-header"]
