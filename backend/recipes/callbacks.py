@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend import events as ev
 from backend.errors import LabError
-from backend.recipes import checkpoints
+from backend.recipes import checkpoints, together
 
 if TYPE_CHECKING:
     from backend.recipes.samples import Samples
@@ -98,6 +98,7 @@ class Reporter:
         self.stopped = self._wish()
         if not self.stopped and not last and not self._time_for_more(took, due):
             self.stopped, self.reason = "save", "its slice of time is over; open this page to go on"
+        self.stopped = together.agreed(self.stopped)
         control.should_save = control.should_evaluate = False
         if self.stopped:
             control.should_training_stop = True
@@ -128,6 +129,9 @@ class Reporter:
             self.say(ev.Measured(step=state.global_step, values=values))
 
     def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        together.wait()  # each has written its random state into it
+        if not together.first():
+            return
         checkpoints.seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
         # One path for all: the older ones are removed as newer ones come.
         self.say(ev.Produced(kind="checkpoint", name="checkpoint", file=FOLDER, step=state.global_step))

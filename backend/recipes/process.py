@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from backend import events as ev
 from backend.errors import BadInput, LabError, NoRoom
+from backend.recipes import together
 from backend.recipes.callbacks import peak_memory
 from backend.recipes.params import P, check
 
@@ -44,8 +45,9 @@ _NO_DISK = ("No space left", "Disk quota exceeded", "PytorchStreamWriter failed"
 
 
 def say(event: ev.Event) -> None:
-    """Print the event's line."""
-    print(ev.line(event), flush=True)
+    """Print the event's line. Of several processes that train together the first speaks, and all tell of failure."""
+    if together.first() or isinstance(event, ev.Failed):
+        print(ev.line(event), flush=True)
 
 
 def main(model: type[P], run: Callable[[P, Path], None], argv: Sequence[str] | None = None) -> int:

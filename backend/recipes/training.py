@@ -24,6 +24,7 @@ from backend.recipes import (
     loading,
     lowrank,
     samples,
+    together,
 )
 from backend.recipes.callbacks import FOLDER, Reporter, peak_memory, reporter
 from backend.recipes.data import Loaded, Shape, short_name, split
@@ -171,8 +172,8 @@ def steady(kind: type[Any]) -> type[Any]:
             plain = super()._get_train_sampler(train_dataset)
             sizes = batches.lengths(self.train_dataset if train_dataset is None else train_dataset)
             if self.by_length and sizes and isinstance(plain, torch.utils.data.RandomSampler):
-                many = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
-                return batches.ByLength(sizes, many, self.args.seed)
+                each = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+                return batches.ByLength(sizes, each * together.many(), self.args.seed)
             return plain
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -209,7 +210,8 @@ def finished(folder: Path) -> bool:
 
 def begin(params: TrainParams, folder: Path) -> Start:
     """Say that work starts (again) and with what."""
-    checkpoints.restore(folder / ADAPTER)
+    if together.first():
+        checkpoints.restore(folder / ADAPTER)
     checkpoint = checkpoints.newest(folder / FOLDER)
     step = checkpoints.step(checkpoint)
     say(ev.Logged(text="Loading PyTorch, Transformers and TRL …"))
@@ -219,9 +221,10 @@ def begin(params: TrainParams, folder: Path) -> Start:
         "off" if params.adapter == "prefix_tuning" else params.gradient_checkpointing
     )  # they exclude another
     chosen = device.choose(device.find(), params.precision, checkpointing, params.adapter == "full")
-    torch.set_num_threads(chosen.threads)
+    torch.set_num_threads(max(1, chosen.threads // together.many()))
     names = {"model": short_name(params.model), "dataset": short_name(params.dataset)}
-    say(ev.Started(step=step, info=names | {"adapter": params.adapter} | chosen.info()))
+    devices = {"processes": together.many()} if together.many() > 1 else {}
+    say(ev.Started(step=step, info=names | {"adapter": params.adapter} | chosen.info() | devices))
     if checkpoint:
         say(ev.Logged(text=f"Going on from the checkpoint of step {step}."))
     return Start(chosen, checkpoint)
@@ -284,7 +287,7 @@ def watch(trainer: Trainer, params: TrainParams, folder: Path, shown: Samples | 
 
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    rows = params.per_device_train_batch_size * params.gradient_accumulation_steps
+    rows = params.per_device_train_batch_size * params.gradient_accumulation_steps * together.many()
     watching = reporter(folder, say, rows, params.save_steps, shown, trainer.eval_dataset is not None)
     watching.on_divergence, watching.dry = params.on_divergence, params.dry_run
     trainer.add_callback(watching)
@@ -298,6 +301,17 @@ def train(trainer: Trainer, watching: Reporter, start: Start, params: TrainParam
     """
     whole = trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
     step = trainer.state.global_step
+    if not together.first():
+        together.wait()
+        return
+    close(trainer, watching, params, folder, source, step, whole.metrics["train_runtime"])
+    together.wait()
+
+
+def close(
+    trainer: Trainer, watching: Reporter, params: TrainParams, folder: Path, source: str, step: int, took: float
+) -> None:
+    """Save what was learned and say how it ended; of several processes the first does."""
     if params.dry_run and watching.stopped != "cancel":
         timed = watching.step_times[1:] or watching.step_times
         shutil.rmtree(folder / FOLDER, ignore_errors=True)
@@ -316,7 +330,7 @@ def train(trainer: Trainer, watching: Reporter, start: Start, params: TrainParam
     if watching.stopped and step < trainer.state.max_steps:
         say(ev.Paused(step=step, reason=watching.reason))
         return
-    values: dict[str, Any] = {"steps": step, "seconds": round(whole.metrics["train_runtime"], 1)}
+    values: dict[str, Any] = {"steps": step, "seconds": round(took, 1)}
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]  # of all, before a resume too
     if losses:
         values["train_loss"] = sum(losses) / len(losses)

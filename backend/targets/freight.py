@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import queue
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from backend import events as ev
+from backend.recipes import together
 
 MANIFEST = "landed.json"  # {path: {bytes, sha256}} of everything that was made, written last
 INPUTS = "job/inputs/"  # how params name files that travel with them
@@ -36,7 +38,7 @@ def main(repository: str, folder: Path, module: str) -> int:
     params = json.loads((folder / "job" / "params.json").read_text())
     (folder / "params.json").write_text(json.dumps(_placed(params, folder)))
     child = subprocess.Popen(
-        [sys.executable, "-u", "-m", module, str(folder / "params.json")],
+        together.command(module, str(folder / "params.json"), together.gpus(os.environ)),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

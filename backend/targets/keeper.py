@@ -21,6 +21,7 @@ from typing import IO
 from backend import events as ev
 from backend.jobs import Run
 from backend.journal import Log
+from backend.recipes import together
 from backend.store import Store
 from backend.targets.local import Local, note_process
 
@@ -34,15 +35,15 @@ def main(home: Path, run_id: str, device: str, recipes: str) -> int:
     run = store.run(run_id)
     note_process(run)
     try:
-        return keep(run, recipes)
+        return keep(run, recipes, together.gpus(os.environ) if device.startswith("cuda") else 1)
     finally:
         store.leave(run_id)
         theirs = {name: value for name, value in os.environ.items() if name not in run.grants}
         Local(home, device, theirs, recipes).tend()
 
 
-def keep(run: Run, recipes: str) -> int:
-    """Run the recipe to its end, copying what it prints into the log as typed, redacted events."""
+def keep(run: Run, recipes: str, devices: int = 1) -> int:
+    """Run the recipe to its end, on all `devices` together where it can, copying what it prints into the log."""
     log = Log(run)
     cancelled = False
     child: subprocess.Popen[bytes] | None = None
@@ -66,7 +67,7 @@ def keep(run: Run, recipes: str) -> int:
     signal.signal(signal.SIGALRM, kill)
     signal.signal(signal.SIGCHLD, reap)
     child = subprocess.Popen(
-        [sys.executable, "-u", "-m", f"{recipes}.{run.job.recipe}", str(run.folder / "params.json")],
+        together.command(f"{recipes}.{run.job.recipe}", str(run.folder / "params.json"), devices),
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

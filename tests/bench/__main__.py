@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-BENCHES = ("startup", "store", "chat", "serve", "sft", "ppo", "tune", "evaluate", "tables", "zerogpu")
+BENCHES = ("startup", "store", "chat", "serve", "sft", "ppo", "tune", "evaluate", "tables", "zerogpu", "hub")
 HEAD = ("what", "figure", "against", "ratio", "requirement", "")
 
 

@@ -203,3 +203,29 @@ def test_what_the_hub_refuses_is_how_it_ends(target: HfJobs, hub: Hub) -> None:
     assert ended(target, run) == "failed"
     assert told(run)["over"]
     assert (fold(events(run)).error or {})["code"] == "hub.gated"
+
+
+@pytest.mark.long
+def test_a_real_training_goes_there_with_its_files_and_its_secret(target: HfJobs, jobs: Jobs, tmp_path: Path) -> None:
+    """The model is a folder of this disk and the rows a file: both travel. What lands is an adapter that loads."""
+    from peft import AutoPeftModelForCausalLM
+
+    from tests.tiny import tiny_model
+
+    rows = [{"prompt": f"Say {one}.", "completion": str(one)} for one in range(40)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    params = {
+        "model": str(tiny_model(tmp_path / "model")), "dataset": str(tmp_path / "rows.jsonl"), "max_steps": 4,
+        "save_steps": 2, "eval_rows": 4, "sample_prompts": 0, "per_device_train_batch_size": 4,
+    }  # fmt: skip
+    target.recipes = "backend.recipes"
+    target.granted = lambda run: {"WANDB_API_KEY": "of-the-highest-order"}
+    run = target.store.add(Job("sft", params, TARGET, WHO), params)
+    (run.folder / "grants.json").write_text('["WANDB_API_KEY"]')
+    target.start(run)
+    assert ended(target, run) == "finished", run.log.read_text()[-3000:]
+    told = fold(events(run))
+    assert [one["kind"] for one in told.artifacts] == ["checkpoint", "checkpoint", "adapter"][-len(told.artifacts) :]
+    (job,) = jobs.jobs.values()
+    assert job.spec["secrets"]["WANDB_API_KEY"] == "of-the-highest-order"
+    assert AutoPeftModelForCausalLM.from_pretrained(run.folder / "adapter").peft_config
