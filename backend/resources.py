@@ -91,7 +91,8 @@ class Resources:
             {"key": "", "what": "The server of this page", "bytes": own_memory(), "mine": False},
         ]
         if held := memory_of(self.lab.engine.pid):
-            found.append({"key": "engine", "what": "Models that answer now", "bytes": held, "mine": True})
+            mine = self.lab.hub.is_keeper(owner)
+            found.append({"key": "engine", "what": "Models that answer now", "bytes": held, "mine": mine})
         strangers = 0
         for run in self._living():
             held = memory_of(_keeper(run))

@@ -13,7 +13,7 @@ from backend.lab import Lab
 from ui import evaluate_views, run_views
 from ui.page import Page
 from ui.toasts import toasts
-from ui.visitor import owner, token
+from ui.visitor import owner
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 PRESS = "() => { setTimeout(() => document.querySelector('#%s')?.click(), 50); }"
@@ -86,7 +86,8 @@ def draw(lab: Lab, page: Page, file: gr.DownloadButton) -> gr.Accordion:
 
     @toasts
     def on_push(run_id: str, repo: str, private: bool, request: gr.Request) -> Any:
-        address = lab.outcomes.push(run_id, owner(request), repo, token(request) or "", private)
+        who = owner(request)
+        address = lab.outcomes.push(run_id, who, repo, lab.token(who), private)
         return gr.update(value=f"It is at [{address}]({address}).", visible=True)
 
     panel.expand(on_open, page.run, [holds, told, measured], **PRIVATE)

@@ -35,11 +35,15 @@ class Hub:
         self.cache = Cache(lab.settings, self.keeps)
         self.transfers = Transfers(lab, self.cache, self.keeps)
 
-    def keeps(self, owner: str) -> None:
-        """Raises NotYours unless `owner` looks after this machine: alone with it, or the Space's own account."""
+    def is_keeper(self, owner: str) -> bool:
+        """Whether `owner` looks after this machine: alone with it, or the Space's own account."""
         settings = self.lab.settings
         host = settings.env.get("SPACE_ID", "").partition("/")[0]
-        if settings.public and not (host and owner == f"user-{host}"):
+        return not settings.public or bool(host and owner == f"user-{host}")
+
+    def keeps(self, owner: str) -> None:
+        """Raises NotYours unless `owner` looks after this machine."""
+        if not self.is_keeper(owner):
             raise NotYours(
                 "Others use this machine too; only its owner may change what is on it.",
                 "Duplicate the Space, or run Atelier on your own machine.",

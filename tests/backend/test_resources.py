@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from backend.engines.client import EngineProcess
 from backend.errors import BadInput, NotYours
 from backend.lab import Lab
 from backend.resources import measure, memory_of
@@ -49,10 +50,12 @@ def test_holders_are_told_largest_first(lab: Lab) -> None:
 
 
 def test_the_engine_is_freed_by_who_looks_after_the_machine_and_not_amid_answers(lab: Lab, home: Path) -> None:
-    held = lab.engine
+    scripted_one, held = lab.engine, EngineProcess(env={})
+    lab.engine = held
     assert "are free again" in lab.resources.free(WHO, "engine")
     assert lab.engine is not held  # a new one, which starts with the next question
     assert lab.engine.pid is None
+    lab.engine = scripted_one
     lab.engine.busy = 2  # type: ignore[misc]
     with pytest.raises(BadInput, match="being written: 2"):
         lab.resources.free(WHO, "engine")

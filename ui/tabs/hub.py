@@ -45,7 +45,7 @@ def build(lab: Lab, page: Page) -> None:
     fits = gr.HTML(elem_id="hub-fits", **PLAIN)
     body = gr.HTML(elem_id="hub-body", js_on_load=ACT, **PLAIN)
     upload = gr.UploadButton(
-        "Upload files into it", file_count="multiple", size="sm", scale=0, min_width=170, visible=False,
+        "Upload files into it", file_count="multiple", size="sm", scale=0, min_width=170, visible="hidden",
         elem_id="hub-upload",
     )  # fmt: skip
     timer = gr.Timer(1, active=False)
@@ -56,7 +56,7 @@ def build(lab: Lab, page: Page) -> None:
         can = bool(view["repository"]) and silently(desk.hub.repositories.is_mine, lambda: False)(
             who, view["repository"]
         )
-        update = gr.update(visible=can)
+        update = gr.update(visible=can or "hidden")
         active = gr.Timer(active=desk.busy(view, who))
         return [view, desk.head(view, who), desk.transfers(who), desk.body(view, who), fit, update, active]
 
@@ -68,6 +68,8 @@ def build(lab: Lab, page: Page) -> None:
 
     @toasts
     def on_act(view: dict[str, Any], event: gr.EventData, request: gr.Request) -> list[Any]:
+        if event._data.get("act") in MODELS:  # on_wish answers it
+            return [gr.skip()] * len(shown)
         who = owner(request)
         return draw(desk.acted(view, event._data, who), who)
 
