@@ -44,7 +44,7 @@ from backend.engines.tasks import MANY, TASKS, FileParams, whole
 from backend.engines.text import ChatParams, CompleteParams
 from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.evaluations import Evaluations
-from backend.hub import Hub
+from backend.hub.hub import Hub
 from backend.jobs import ENDED, Job, Run, Status
 from backend.keeping import Keeping, outlook, restored
 from backend.learn import learn

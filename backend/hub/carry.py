@@ -84,7 +84,7 @@ def download(request: Mapping[str, Any]) -> None:
 
     name, kind = request["name"], request["kind"]
     token, revision = request["token"] or False, request["revision"] or None
-    missing, files, _ = needed(request)
+    missing, files = int(request["bytes"]), list(request["files"])  # as it was planned
     progress = Progress(missing)
 
     class Bar(tqdm):
@@ -132,7 +132,7 @@ def upload(request: Mapping[str, Any]) -> None:
     update = tqdm.update
 
     def counted(bar: Any, n: float | None = 1) -> Any:
-        if bar.unit == "B" and not str(bar.desc).startswith("New Data"):
+        if getattr(bar, "unit", "") == "B" and not str(bar.desc).startswith("New Data"):
             progress.add(n or 0)
         return update(bar, n)
 

@@ -65,6 +65,12 @@ def status(number: int, name: str) -> LabError:
             SIGN_IN,
             "hub.signin",
         )
+    if number == 402:
+        return HubError(
+            f"The account can't pay for {name} (status 402).",
+            "Add credits at https://huggingface.co/settings/billing, or choose cheaper hardware.",
+            "hub.payment",
+        )
     if number == 403:
         return HubError(
             f"This sign-in may not do that with {name} (status 403).",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,11 @@ log = logging.getLogger("atelier.hub")
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = 50  # transfers that are remembered
 ABREAST = 4  # of one owner
+_QUIET = {  # progress is told by what draws its bars; they are drawn nowhere
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "0",
+}
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 
@@ -48,6 +54,7 @@ class Transfer:
     place: str = ""
     began: float = field(default_factory=time.time)
     ended: float | None = None
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=40), repr=False)  # words on stderr
     threads: list[threading.Thread] = field(default_factory=list, repr=False)
 
     def add(self, event: ev.Event) -> None:
@@ -104,9 +111,12 @@ class Transfers:
         With safetensors other forms of weights are left out, unless `everything` is wanted. On a shared server only
         what everybody may read. Raises NoRoom, NotFound, Gated, HubError, NotYours.
         """
-        planned = self.plan(owner, kind, name, revision, everything)
-        self._cache.check(name, planned["bytes"])
+        self._keeps(owner)
         request = self._request("download", owner, kind, name) | {"revision": revision, "everything": everything}
+        client(self._lab.catalog)
+        missing, files, _ = carry.needed(request)
+        self._cache.check(name, missing)
+        request |= {"bytes": missing, "files": files}
         return self._begin(owner, request)
 
     @door
@@ -189,7 +199,7 @@ class Transfers:
             process = subprocess.Popen(
                 [sys.executable, "-u", "-m", "backend.hub.carry"],
                 cwd=ROOT,
-                env=env | {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
+                env=env | _QUIET,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -212,7 +222,7 @@ class Transfers:
         assert one.process.stderr
         with one.process.stderr as lines:
             for line in lines:
-                log.info("transfer %s: %s", one.id, line.rstrip())
+                one.last.append(line.rstrip())
 
     @staticmethod
     def _follow(one: Transfer) -> None:
@@ -224,6 +234,8 @@ class Transfers:
         one.ended = time.time()
         if one.state == "stopped":
             return
+        if code and not one.error:
+            log.error("transfer %s ended with exit code %s:\n%s", one.id, code, "\n".join(one.last))
         if code or one.error or not one.place:
             one.error = one.error or {
                 "code": "died",

@@ -23,8 +23,8 @@ from typing import Any
 
 from backend import events as ev
 from backend.errors import LabError
+from backend.hub.refusals import refusals
 from backend.jobs import Run
-from backend.recipes.loading import hub_errors
 from backend.redaction import redactor
 from backend.store import Store, write
 from backend.targets import freight
@@ -75,7 +75,7 @@ class Courier:
 
     def carry(self) -> None:
         """From wherever it stands to the run's end. Raises LabError."""
-        with hub_errors("your run's repository"):
+        with refusals("your run's repository"):
             if not self.state.get("job"):
                 self.send()
             threading.Thread(target=self.watch, daemon=True, name="watch").start()
@@ -169,7 +169,7 @@ class Courier:
         begun, warned, asked = time.monotonic(), False, ""
         while True:
             try:
-                with hub_errors("the job"):
+                with refusals("the job"):
                     if (stop := self.run.stop) and stop != asked:
                         self.stop(stop)
                         asked = stop
@@ -370,7 +370,7 @@ def main(home: Path, run_id: str, recipes: str) -> int:
     try:
         courier.carry()
     except LabError as error:
-        if courier.state.get("job") and error.code in ("hub.unreachable", "hub.error"):
+        if courier.state.get("job") and error.code in ("hub.unreachable", "hub.error", "hub.busy", "hub.down"):
             print(f"{error}", file=sys.stderr)
             return 1  # the job goes on; another courier is sent
         if error.code == "cancelled":

@@ -106,7 +106,9 @@ def test_each_refusal_has_its_words(hub: Hub, lab_of: Callable[..., Lab]) -> Non
         assert error.value.code == code
 
 
-@pytest.mark.parametrize(("status", "code"), [(401, "hub.signin"), (429, "hub.busy"), (503, "hub.down")])
+@pytest.mark.parametrize(
+    ("status", "code"), [(401, "hub.signin"), (402, "hub.payment"), (429, "hub.busy"), (503, "hub.down")]
+)
 def test_a_hub_in_trouble_is_said_calmly(hub: Hub, lab_of: Callable[..., Lab], status: int, code: str) -> None:
     lab = lab_of()
     lab.hub.account.who(WHO)

@@ -202,7 +202,7 @@ def test_what_the_hub_refuses_is_how_it_ends(target: HfJobs, hub: Hub) -> None:
     run = launch(target)
     assert ended(target, run) == "failed"
     assert told(run)["over"]
-    assert (fold(events(run)).error or {})["code"] == "hub.gated"
+    assert (fold(events(run)).error or {})["code"] == "hub.forbidden"
 
 
 @pytest.mark.long
