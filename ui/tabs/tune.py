@@ -70,7 +70,9 @@ def build(lab: Lab, page: Page) -> None:
             places = [(words, name) for name, words, _ in lab.places()]
             target = gr.Radio(places, value=places[0][1], label="Where it runs", elem_id="tune-target")
             with gr.Row(visible=False, elem_classes="fields", elem_id="tune-rent") as rent:
-                hardware = gr.Dropdown([], label="Hardware", info="Cheapest first", elem_id="tune-hardware")
+                hardware = gr.Dropdown(
+                    [], label="Hardware", info="Cheapest first", min_width=360, elem_id="tune-hardware"
+                )
                 limit = gr.Dropdown(
                     _LIMITS, value="3600", label="Ended after", info="You pay for no more than this",
                     elem_id="tune-limit",
