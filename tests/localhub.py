@@ -274,8 +274,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(404, "EntryNotFound", more={"X-Repo-Commit": sha})
         told = {"X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
         if len(data) < LARGE:
-            return self.send(data, told | {"ETag": f'"{git_hash(data)}"'})
-        digest = hashlib.sha256(data).hexdigest()
+            return self.send(data, told | {"ETag": f'"{hashes(data)[1]}"'})
+        digest, _ = hashes(data)
         self.hub.objects[digest] = data
         told |= {"X-Linked-Size": str(len(data)), "X-Linked-Etag": f'"{digest}"', "ETag": f'"{digest}"'}
         self.say({}, 302, told | {"Location": f"{self.hub.store}/{digest}"})
@@ -283,7 +283,7 @@ class Handler(BaseHTTPRequestHandler):
     def large(self, digest: str) -> None:
         """The other host: it holds large files, for those who know their hash."""
         if self.command == "PUT":
-            self.hub.objects[hashlib.sha256(self.body).hexdigest()] = self.body
+            self.hub.objects[hashes(self.body)[0]] = self.body
             return self.say({})
         if digest not in self.hub.objects:
             return self.refuse(403, "")
@@ -454,19 +454,28 @@ def moment(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def git_hash(data: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+_HASHES: dict[int, tuple[bytes, str, str]] = {}  # by identity; as on the Hub, nothing is hashed twice
+
+
+def hashes(data: bytes) -> tuple[str, str]:
+    """(sha256, git's sha1) of a file."""
+    held = _HASHES.get(id(data))
+    if held is None or held[0] is not data:
+        git = hashlib.sha1(b"blob %d\0" % len(data))
+        git.update(data)
+        held = _HASHES[id(data)] = (data, hashlib.sha256(data).hexdigest(), git.hexdigest())
+    return held[1:]
 
 
 def file_of(path: str, data: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": "file", "path": path, "size": len(data), "oid": git_hash(data)}
+    found: dict[str, Any] = {"type": "file", "path": path, "size": len(data), "oid": hashes(data)[1]}
     if len(data) >= LARGE:
-        found["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+        found["lfs"] = {"oid": hashes(data)[0], "size": len(data), "pointerSize": 134}
     return found
 
 
 def entry_of(path: str, data: bytes) -> dict[str, Any]:
-    return {"rfilename": path, "size": len(data), "blobId": git_hash(data)}
+    return {"rfilename": path, "size": len(data), "blobId": hashes(data)[1]}
 
 
 def inside(path: str, folder: str, deep: bool) -> bool:
@@ -490,6 +499,7 @@ def serving() -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        _HASHES.clear()
         if hub.jobs:
             hub.jobs.close()
         web.shutdown()
