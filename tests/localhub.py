@@ -383,6 +383,16 @@ class Handler(BaseHTTPRequestHandler):
     def fine(self) -> None:
         self.say({"errors": [], "warnings": []})
 
+    def space_hardware(self) -> None:
+        from tests.localjobs import HARDWARE
+
+        self.say([one | {"unitCostMicroUSD": 1, "unitLabel": "minute"} for one in HARDWARE])
+
+    def upgrade(self, name: str) -> None:
+        if one := self.repository("spaces", name, write=True):
+            one.told["hardware"] = json.loads(self.body)
+            self.say({"stage": "BUILDING", "hardware": {"current": None, "requested": one.told["hardware"]["flavor"]}})
+
     def job(self, path: str) -> None:
         if not self.who:
             return self.refuse(401, "", "Invalid credentials in Authorization header")
@@ -437,6 +447,8 @@ ROUTES: tuple[tuple[str, Any], ...] = (
     (r"/api/repos/delete", Handler.delete),
     (r"/api/repos/move", Handler.move),
     (r"/api/(models|datasets|spaces)", Handler.listing),
+    (r"/api/spaces/hardware", Handler.space_hardware),
+    (rf"/api/spaces/{_REPO}/hardware", Handler.upgrade),
     (_API + r"/settings", Handler.settings),
     (_API + r"/refs", Handler.refs),
     (_API + r"/commits/([^/]+)", Handler.commits),

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from backend.door import door
+from backend.errors import BadInput
+from backend.hub.refusals import client, refusals
 from backend.recipes.preflight import Place
-from backend.targets.hf_jobs import HfJobs
+from backend.targets.hf_jobs import HfJobs, described
 
 if TYPE_CHECKING:
     from backend.lab import Lab
 
 MARGIN = 1.2  # of an earlier run's time: below that a limit may be too short
+ASLEEP = 3600  # seconds without visitors after which an upgraded Space sleeps, and costs nothing
 DISK = 50_000_000_000  # bytes that the smallest flavors have for a job
 
 
@@ -36,6 +39,37 @@ class Rented:
         """{flavor, title, price, seconds, dollars, …} of `hf_jobs:FLAVOR:SECONDS`; {} for another target."""
         jobs = self.target()
         return jobs.cost(owner, target) if jobs and target.startswith(f"{HfJobs.name}:") else {}
+
+    @door
+    def space(self, owner: str) -> dict[str, Any]:
+        """{name, hardware} of the Space that this server is, for the one who looks after it; {} for all others.
+
+        Hardware as `HfJobs.hardware` tells it. Raises HubError.
+        """
+        name, token = self._lab.settings.env.get("SPACE_ID", ""), self._lab.token(owner)
+        if not name or not token or not self._lab.hub.is_keeper(owner):
+            return {}
+        with refusals(name):
+            found = client(self._lab.catalog).list_spaces_hardware(token=token)
+        hardware = sorted((described(one) for one in found), key=lambda one: float(one["price"]))
+        return {"name": name, "hardware": hardware}
+
+    @door
+    def upgrade(self, owner: str, flavor: str) -> str:
+        """Ask for other hardware for this Space, asleep after an hour unused; says what was asked for.
+
+        It restarts on it. Raises NotYours, BadInput, HubError.
+        """
+        self._lab.hub.keeps(owner)
+        here = self.space(owner)
+        chosen = {one["flavor"]: one for one in here.get("hardware", ())}
+        if flavor not in chosen:
+            raise BadInput(f"This server can't have the hardware {flavor[:40]!r}.", "Choose one of the list.")
+        with refusals(here["name"]):
+            client(self._lab.catalog).request_space_hardware(
+                here["name"], flavor, sleep_time=ASLEEP, token=self._lab.token(owner)
+            )
+        return f"{here['name']} restarts on {chosen[flavor]['title']}: ${chosen[flavor]['price']:.2f} an hour."
 
     def price(self, owner: str, target: str, seconds: float | None) -> list[str]:
         """What a run there costs at most, in lines; [] for another target. `seconds` is how long it took before."""

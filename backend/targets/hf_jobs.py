@@ -71,7 +71,7 @@ class HfJobs:
         if time.monotonic() - at > _KEPT:
             with hub_errors("the hardware list"):
                 told = HfApi(constants.ENDPOINT).list_jobs_hardware(token=self.token(owner) or False)
-            known = sorted((_described(one) for one in told), key=lambda one: float(one["price"]))
+            known = sorted((described(one) for one in told), key=lambda one: float(one["price"]))
             self._hardware = (time.monotonic(), known)
         return known
 
@@ -190,7 +190,7 @@ def _read(file: Path) -> dict[str, Any]:
     return found
 
 
-def _described(one: Any) -> dict[str, Any]:
+def described(one: Any) -> dict[str, Any]:
     """A flavor in our words; the Hub tells prices by the minute, memory as text."""
     minutes = {"minute": 60, "hour": 1, "second": 3600}[one.unit_label]
     accelerator = one.accelerator

@@ -71,6 +71,12 @@ class Desk:
             case _:
                 return drawer.learn(self.lab.learn())
 
+    def beside(self, view: Told, who: str) -> str:
+        """What stands over a pane that changes by itself, and must not be drawn anew while somebody types."""
+        if view["pane"] != "machine" or view["repository"]:
+            return ""
+        return machine.space(calmly(self.hub.rented.space, lambda error: {})(who))
+
     def transfers(self, who: str) -> str:
         return views.transfers(self.hub.transfers.list(who))
 
@@ -163,6 +169,10 @@ class Desk:
         gr.Info(self.lab.resources.free(who, str(event["key"])))
         return view
 
+    def on_upgrade(self, view: dict[str, Any], event: Told, who: str) -> dict[str, Any]:
+        gr.Info(self.hub.rented.upgrade(who, str(event["hardware"])))
+        return view
+
     def on_secret_put(self, view: dict[str, Any], event: Told, who: str) -> dict[str, Any]:
         self.lab.vault.put(who, str(event.get("name", "")), str(event.get("value", "")))
         return view
@@ -197,6 +207,7 @@ ACTS: Mapping[str, Callable[[Desk, dict[str, Any], Told, str], dict[str, Any]]] 
     "cache-plan": Desk.on_cache_plan,
     "cache-delete": Desk.on_cache_delete,
     "free": Desk.on_free,
+    "upgrade": Desk.on_upgrade,
     "secret-put": Desk.on_secret_put,
     "secret-give": Desk.on_secret_give,
     "secret-delete": Desk.on_secret_delete,

@@ -34,6 +34,23 @@ def resources(told: Mapping[str, Any], span: float = 600.0) -> str:
     )
 
 
+def space(told: Mapping[str, Any]) -> str:
+    """Other hardware for this Space, with its price; '' where it can't be had."""
+    if not told:
+        return ""
+    options = "".join(
+        f'<option value="{text(one["flavor"])}">{text(one["title"])} · {size(one["memory"])} · '
+        f"${one['price']:.2f} an hour</option>"
+        for one in told["hardware"]
+    )
+    return (
+        f'<h3>Other hardware for {text(told["name"])}</h3><form data-act="upgrade" class="hub-search"><label>Hardware'
+        f'<select name="hardware">{options}</select></label><button type="submit">Ask for it</button></form>'
+        '<p class="quiet">You are the owner of this Space. It restarts; runs go on from their last checkpoint. '
+        "It sleeps after an hour without visitors, and costs nothing then.</p>"
+    )
+
+
 def _picture(title: str, past: Sequence[Mapping[str, float]], key: str, total: str, words: str, span: float) -> str:
     """Shares from 0 to 1 over time; the newest at the right."""
     latest = past[-1]["at"]

@@ -42,17 +42,17 @@ def build(lab: Lab, page: Page) -> None:
     view = gr.State(dict(START))
     head = gr.HTML(views.head({}, True, ""), elem_id="hub-head", js_on_load=ACT, **PLAIN)
     transfers = gr.HTML(elem_id="hub-transfers", js_on_load=ACT, **PLAIN)
-    fits = gr.HTML(elem_id="hub-fits", **PLAIN)
+    fits = gr.HTML(elem_id="hub-fits", js_on_load=ACT, **PLAIN)
     body = gr.HTML(elem_id="hub-body", js_on_load=ACT, **PLAIN)
     upload = gr.UploadButton(
         "Upload files into it", file_count="multiple", size="sm", scale=0, min_width=170, visible="hidden",
         elem_id="hub-upload",
     )  # fmt: skip
-    timer = gr.Timer(1, active=False)
+    timer = gr.Timer(1.5, active=False)
     shown = [view, head, transfers, body, fits, upload, timer]
 
     def draw(view: dict[str, Any], who: str) -> list[Any]:
-        fit = "" if not view["repository"] else gr.skip()
+        fit = gr.skip() if view["repository"] else desk.beside(view, who)
         can = bool(view["repository"]) and silently(desk.hub.repositories.is_mine, lambda: False)(
             who, view["repository"]
         )
@@ -95,10 +95,10 @@ def build(lab: Lab, page: Page) -> None:
             return [wish, *[gr.skip()] * 3, tabs]
         return [gr.skip(), [act, name], gr.skip(), gr.skip(), tabs]
 
-    def on_fit(view: dict[str, Any], request: gr.Request) -> str:
+    def on_fit(view: dict[str, Any], request: gr.Request) -> Any:
         """Told after the page is there: the engine reads the model's files for it."""
         if not view["repository"] or view["kind"] != "model":
-            return ""
+            return gr.skip() if not view["repository"] else ""
         return silently(lambda: views.room(lab.fit(view["repository"], owner(request))), lambda: "")()
 
     @toasts
@@ -117,7 +117,7 @@ def build(lab: Lab, page: Page) -> None:
 
     if isinstance(tab, gr.Tab):
         tab.select(on_tab, view, shown, **PRIVATE)
-    for part in (head, transfers, body):
+    for part in (head, transfers, fits, body):
         acted = part.act(on_act, view, shown, **BUSY)
     acted.success(on_fit, view, fits, **PRIVATE)
     body.act(on_wish, None, [page.chat_with, page.model, page.dataset, page.evaluate, page.tabs], **PRIVATE)

@@ -12,7 +12,7 @@ import pytest
 from backend.lab import Lab
 from backend.targets.hf_jobs import HfJobs
 from tests.backend.hub.test_transfers import PIECE
-from tests.localhub import Hub
+from tests.localhub import ANN, Hub
 from tests.localjobs import Jobs
 from tests.ui.drawing import ME, drawn, handler, outputs
 from ui.hub.desk import START
@@ -175,3 +175,17 @@ def test_rented_hardware_shows_its_price_in_tune(hub: Hub, lab_of: Callable[...,
     assert "At most $0.60: $0.40 an hour for Nvidia T4 - small, ended after 90 minutes" in told
     lab.token = lambda owner: ""
     assert [name for name, *_ in lab.places(WHO)] == ["fake"]
+
+
+def test_the_owner_of_a_space_is_offered_other_hardware(hub: Hub, lab_of: Callable[..., Lab]) -> None:
+    space = hub.add("spaces", "ann/atelier")
+    lab = lab_of(SPACE_ID="ann/atelier")
+    lab.token = lambda owner: ANN
+    lab.hub.is_keeper = lambda owner: True  # type: ignore[method-assign]
+    mine = Tab(lab)
+    mine.press("pane", pane="machine")
+    assert "Nvidia T4 - small · 16 GB · $0.40 an hour" in mine.shown["hub-fits"]
+    mine.press("upgrade", hardware="t4-small")
+    assert space.told["hardware"]["flavor"] == "t4-small"
+    mine.press("pane", pane="learn")
+    assert mine.shown["hub-fits"] == ""
