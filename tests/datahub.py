@@ -34,6 +34,7 @@ class Hub(BaseHTTPRequestHandler):
     """{repository: {commit: {path: bytes}}}; `private` and `gated` names; every byte sent is counted."""
 
     repositories: dict[str, dict[str, dict[str, bytes]]]
+    renamed: dict[str, str]  # old names
     sent = 0
     asked: list[str]  # searches, as they were asked
     made: dict[str, bool]  # repositories that were created, and whether they are private
@@ -53,6 +54,8 @@ class Hub(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.moved():
+            return
         if self.path.startswith("/api/validate-yaml"):
             self.answer_json({"errors": [], "warnings": []})
             return
@@ -100,8 +103,20 @@ class Hub(BaseHTTPRequestHandler):
             place = f"http://{self.headers['Host']}/datasets/{name}/commit/{MAIN}"
             self.answer_json({"commitUrl": place, "commitOid": MAIN, "success": True})
 
+    def moved(self) -> bool:
+        """Whether the repository has another name now, which the answer tells."""
+        old = next((old for old in self.renamed if f"/datasets/{old}" in self.path), "")
+        if old:
+            self.send_response(307)
+            self.send_header("Location", self.path.replace(old, self.renamed[old]))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        return bool(old)
+
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
+        if self.moved():
+            return
         if path == "/":
             self.answer_json({})
         elif path == "/api/datasets":
@@ -239,6 +254,7 @@ def serving() -> Iterator[tuple[str, type[Hub]]]:
         "ann/private-csv": {MAIN: plain},
         "ann/gated": {MAIN: own, CONVERTED: converted},
     }
+    Hub.renamed = {"ann/former": "ann/public"}
     Hub.sent, Hub.asked, Hub.made, Hub.stored = 0, [], {}, {}
     web = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=web.serve_forever, daemon=True).start()

@@ -1,8 +1,18 @@
 // The page's own few lines: the visitor's choice of light or dark, what else the browser keeps, and the bare form for iframes.
 const atelier = {
+  places: [], // of the files of the folder chosen last, each in it
   begin() {
     const chosen = atelier.kept("atelier-theme");
     if (chosen && !location.search.includes("__theme=")) document.body.classList.toggle("dark", chosen === "dark");
+  },
+  // The tab that the address names is the first to be drawn, before the server has been asked anything. Nested tabs
+  // have no element id of ours. Where the page was drawn by the server this comes too late, and its answer does it.
+  first() {
+    const asked = new URLSearchParams(location.search);
+    const wanted = asked.get("run") ? "run" : asked.get("tab");
+    const parts = window.gradio_config?.components ?? [];
+    const tabs = parts.find((one) => one.props.elem_id === "tabs");
+    if (tabs && parts.some((one) => one.props.elem_id === `tab-${wanted}`)) tabs.props.selected = wanted;
   },
   theme() {
     const dark = document.body.classList.toggle("dark");
@@ -38,4 +48,13 @@ const atelier = {
   },
 };
 window.atelier = atelier;
+atelier.first();
+// Gradio sends the names of a folder's files, not where they lie in it.
+document.addEventListener(
+  "change",
+  ({ target }) => {
+    if (target.webkitdirectory) atelier.places = [...target.files].map((file) => file.webkitRelativePath);
+  },
+  true,
+);
 if (new URLSearchParams(location.search).get("embed") === "1") document.documentElement.classList.add("embed");

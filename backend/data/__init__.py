@@ -225,16 +225,19 @@ class Data:
         return [asdict(one) for one in parse(condition, self._opened.table(source))]
 
     @door
-    def sql(self, source: Source, query: str = "", ticket: str = "") -> dict[str, Any]:
+    def sql(
+        self, source: Source, query: str = "", ticket: str = "", *, rows: int = 1_000, count: bool = False
+    ) -> dict[str, Any]:
         """{columns: [{name, type}], rows: [[cell]], truncated, seconds} of one SELECT over the table `data`.
 
-        `stop(ticket)` ends it. Raises BadInput, NoRoom and `stopped.…`.
+        At most so many `rows`; asked to `count`, also the `total` when there are more. `stop(ticket)` ends it. Raises
+        BadInput, NoRoom and `stopped.…`.
         """
         from backend.tables import sql
 
         table = self._opened.table(source)
         with self._opened.going(ticket) as stop:
-            return sql.run(table, query, stop=stop)
+            return sql.run(table, query, rows, stop=stop, count=count)
 
     @door
     def export(self, source: Source, query: str, path: Path, ticket: str = "") -> dict[str, Any]:

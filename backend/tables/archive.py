@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from backend.errors import BadData
 from backend.tables import child
-from backend.tables.readers import KINDS, READERS, ZIP_FILES, Given, check_zip, sniff
+from backend.tables.readers import KINDS, READERS, ZIP_FILES, Given, check_zip, first_line, sniff
 from backend.tables.writing import write
 
 IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
@@ -92,7 +92,7 @@ def listed(given: Given) -> list[Item]:
         files = (path for path in given.path.rglob("*") if path.is_file() and not path.is_symlink())
         items = [Item(PurePosixPath(p.relative_to(given.path).as_posix()), p.stat().st_size, given.path) for p in files]
         if len(items) > ZIP_FILES:
-            raise BadData(f"{given.name!r} holds {len(items):,} files; at most {ZIP_FILES:,} are read.")
+            raise BadData(f"{given.name!r} holds {len(items):,} files; at most {ZIP_FILES:,} are read.", "Split it.")
     else:
         inside = check_zip(given.path, given.name)
         packed = zipfile.ZipFile(given.path)
@@ -105,11 +105,10 @@ def _write_media(
     given: Given, kind: str, media: Sequence[Item], others: Sequence[Item], out: Path, say: child.Say
 ) -> None:
     base = _shared_folder(media)
-    told = _metadata(given, others, base)
-    folders = [
-        item.path.relative_to(base).parts[0] if len(item.path.relative_to(base).parts) > 1 else "" for item in media
-    ]
-    labels = sorted(set(folders)) if not told and len(set(folders)) > 1 and "" not in folders else []
+    told = _metadata(given, others)
+    folders = [item.path.parent for item in media]
+    labels = sorted({folder.name for folder in folders}) if not told and base not in folders else []
+    labels = labels if len(labels) > 1 else []
     fields = [
         pa.field(kind, pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
         pa.field("file_name", pa.string()),
@@ -121,7 +120,7 @@ def _write_media(
     extra = told.drop_columns(["file_name"]) if told else None
     if extra is not None:
         fields += [f for f in extra.schema if f.name not in (kind, "file_name")]
-    place = {name: i for i, name in enumerate(told.column("file_name").to_pylist())} if told else {}
+    place = {name: i for i, name in enumerate(told.column("file_name").to_pylist())} if told else {}  # whole paths
     missing = 0
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -134,9 +133,9 @@ def _write_media(
                 continue
             row: dict[str, Any] = {kind: {"bytes": data, "path": name}, "file_name": name}
             if labels:
-                row["label"] = labels.index(folder)
+                row["label"] = labels.index(folder.name)
             if extra is not None:
-                at = place.get(name)
+                at = place.get(str(item.path))
                 missing += at is None
                 row |= extra.slice(at, 1).to_pylist()[0] if at is not None else {}
             yield pa.RecordBatch.from_pylist([row], schema=schema)
@@ -156,19 +155,23 @@ def _shared_folder(items: Sequence[Item]) -> PurePosixPath:
     return base
 
 
-def _metadata(given: Given, others: Sequence[Item], base: PurePosixPath) -> pa.Table | None:
-    """metadata.csv, .jsonl or .parquet with a column `file_name`."""
-    found = [item for item in others if item.path.stem == "metadata" and item.path.suffix in TABLES]
-    if not found:
-        return None
-    table = pq.read_table(_unpacked(given, found[0], 0))
-    if "file_name" not in table.column_names:
-        raise BadData(f"{found[0].path} has no column file_name.", "Name in it the file that each line is about.")
-    prefix = found[0].path.parent
-    if prefix != base and prefix.is_relative_to(base):
-        names = [str(prefix.relative_to(base) / str(name)) for name in table.column("file_name").to_pylist()]
-        table = table.set_column(table.schema.get_field_index("file_name"), "file_name", pa.array(names))
-    return table
+def _metadata(given: Given, others: Sequence[Item]) -> pa.Table | None:
+    """Every metadata.csv, .jsonl or .parquet as one table; each names in `file_name` files from its own folder on."""
+    tables = []
+    for i, item in enumerate(others):
+        if item.path.stem != "metadata" or item.ending not in TABLES:
+            continue
+        table = pq.read_table(_unpacked(given, item, i))
+        if "file_name" not in table.column_names:
+            raise BadData(f"{item.path} has no column file_name.", "Name in it the file that each line is about.")
+        names = pa.array([str(item.path.parent / str(name)) for name in table.column("file_name").to_pylist()])
+        tables.append(table.set_column(table.schema.get_field_index("file_name"), "file_name", names))
+    try:
+        return pa.concat_tables(tables, promote_options="permissive") if tables else None
+    except pa.ArrowException as error:
+        raise BadData(
+            f"The metadata files of {given.name!r} don't agree: {first_line(error)}", "Give them the same columns."
+        ) from error
 
 
 def _join_tables(given: Given, items: Sequence[Item], out: Path, say: child.Say) -> str:

@@ -89,7 +89,7 @@ def run(
 
 @contextlib.contextmanager
 def _started(module: str, output: int | None) -> Iterator[subprocess.Popen[bytes]]:
-    """A spare that waits for work where there is one; it is away, whatever happens, when the block is left."""
+    """A spare that waits for work where there is one; it is killed, whatever happens, when the block is left."""
     process = SPARES.take(module) if output is None else start(module, output)
     try:
         yield process
@@ -98,7 +98,7 @@ def _started(module: str, output: int | None) -> Iterator[subprocess.Popen[bytes
         for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]
-        process.wait()
+        threading.Thread(target=process.wait).start()  # giving back what it held takes a while, and nobody waits for it
         SPARES.prepare(module)  # now, so that it does not take time from this one
 
 

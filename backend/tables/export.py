@@ -127,7 +127,7 @@ def answer(request: dict[str, Any], say: child.Say) -> dict[str, Any]:
     most, written, truncated = int(request["rows"]), 0, False
     began = time.perf_counter()
     with duckdb_errors(), os.fdopen(request["output"], "wb") as file:
-        reader = sql.relation(request).to_arrow_reader(BATCH)
+        reader = sql.relation(request)[1].limit(most + 1).to_arrow_reader(BATCH)
         put = WRITERS[request["format"]](file, reader.schema)
         for batch in reader:
             some = batch.slice(0, most - written)

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from charset_normalizer import from_bytes
 
 from backend.errors import BadData
-from backend.tables.table import literal, plain
+from backend.tables.table import literal, plain, quoted
 
 BATCH = 5_000  # rows
 CELL = 64 << 20  # bytes of one line of text, so of one cell
@@ -30,6 +30,7 @@ EXCEL_ROWS = 1 << 20
 ZIP_FILES = 100_000
 ZIP_BYTES = 4 << 30
 ZIP_RATIO = 200
+MEDIA = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a")
 TEXTS = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
 _WESTERN = set("àâäáãåçèéêëìîïíñòôöóõøùûüúÿßæœÀÂÄÁÃÅÇÈÉÊËÌÎÏÍÑÒÔÖÓÕØÙÛÜÚŒÆ‘’“”«»–—…€£§°´·¿¡©®")
 KINDS = "CSV, TSV, JSON, JSONL, Parquet, Arrow, plain text, Excel (.xlsx) or a zip of images or audio"
@@ -76,7 +77,7 @@ def sniff(given: Given) -> str:
         return found
     if not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0" in head:
         raise BadData(f"{name!r} is neither text nor a kind of file that is read here.", f"Upload {KINDS}.")
-    if ending in (".parquet", ".pq", ".arrow", ".feather", ".xlsx", ".zip"):
+    if ending in (".parquet", ".pq", ".arrow", ".feather", ".xlsx", ".zip", *MEDIA):
         raise BadData(f"{name!r} ends in {ending}, but is not such a file.", f"Upload {KINDS}.")
     first = head.lstrip(codecs.BOM_UTF8 + b" \t\r\n")[:1]
     if TEXTS.get(ending) == "json" and first not in (b"{", b"["):
@@ -151,8 +152,14 @@ def _json(given: Given) -> Read:
         sql = f"SELECT * FROM read_json({literal(str(path))}, {always}{more})"
         threads = 1 if "maximum" in more else 2  # each has buffers for several of the largest lines
         try:
-            _database(threads).execute(f"SELECT count(COLUMNS(*)) FROM ({sql})").fetchall()
-            return _select(sql, threads)
+            database = _database(threads)
+            database.execute(f"SELECT count(COLUMNS(*)) FROM ({sql})").fetchall()
+            # where the rows don't agree on a type the values stay JSON, in which a text has quotes around it
+            mixed = [
+                quoted(name) for name, type_, *_ in database.execute(f"DESCRIBE {sql}").fetchall() if type_ == "JSON"
+            ]
+            texts = ", ".join(f"{name} ->> '$' AS {name}" for name in mixed)
+            return _select(sql.replace("*", f"* REPLACE ({texts})", 1) if mixed else sql, threads)
         except duckdb.Error as error:
             last = error
     raise BadData(f"{given.name!r} can't be read as JSON: {first_line(last)}", "Check it with a JSON validator.")

@@ -28,6 +28,7 @@ from backend.tables.table import ROW, Table, duckdb_errors, parquet, quoted
 
 ROWS = 1_000
 SECONDS = 10.0
+COUNTING = 1.0  # seconds that counting the rows of a truncated answer may take
 LENGTH = 20_000  # characters of a statement
 ANSWER = 16 << 20  # characters of all cells of an answer
 LIMITS = child.Limits(seconds=SECONDS, memory=2 << 30)
@@ -52,13 +53,15 @@ def run(
     rows: int = ROWS,
     seconds: float = SECONDS,
     stop: threading.Event | None = None,
+    count: bool = False,
 ) -> dict[str, Any]:
     """{columns: [{name, type}], rows: [[cell]], truncated, seconds}; `truncated` when there are more than `rows`.
 
+    Asked to `count`, it also tells the `total` of a truncated answer, unless counting would take over a second.
     A row's number in the file is the column `_row` for a query that names it. Setting `stop` ends it. Raises BadInput
     for what may not be asked, NoRoom for too much memory, LabError `stopped.time` and `stopped.owner`.
     """
-    request = asked(table, query, max(1, min(rows, 10 * ROWS)), seconds)
+    request = asked(table, query, max(1, min(rows, 10 * ROWS)), seconds) | {"count": count}
     with RUNNING:
         answer: dict[str, Any] = child.run("backend.tables.sql", request, _limits(seconds), stop=stop)
     return answer
@@ -96,8 +99,12 @@ def answer(request: dict[str, Any], say: child.Say) -> dict[str, Any]:
         allow(duckdb.connect(":memory:"), str(request["query"]))
         return {}
     began = time.perf_counter()
+    most = int(request["rows"])
     with duckdb_errors():
-        shown = _shown(relation(request), int(request["rows"]))
+        connection, found = relation(request)
+        shown = _shown(found.limit(most + 1), most)
+    if shown["truncated"] and request["count"]:
+        shown |= _total(connection, found)
     return shown | {"seconds": round(time.perf_counter() - began, 4)}
 
 
@@ -112,8 +119,8 @@ def _connect() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config={"autoload_known_extensions": False, "temp_directory": ""})
 
 
-def relation(request: dict[str, Any]) -> duckdb.DuckDBPyRelation:
-    """The checked statement over the locked table, at most one row more than asked for, not yet run."""
+def relation(request: dict[str, Any]) -> tuple[duckdb.DuckDBPyConnection, duckdb.DuckDBPyRelation]:
+    """The checked statement over the locked table, not yet run."""
     query = str(request["query"])
     connection = _PREPARED.pop() if _PREPARED else _connect()
     allow(connection, query)
@@ -121,7 +128,7 @@ def relation(request: dict[str, Any]) -> duckdb.DuckDBPyRelation:
     found = connection.sql(query)
     if found is None:
         raise BadInput("The statement gives no rows.", "Write a SELECT.")
-    return found.limit(int(request["rows"]) + 1)
+    return connection, found
 
 
 def allow(connection: duckdb.DuckDBPyConnection, query: str) -> None:
@@ -224,6 +231,18 @@ def _shown(relation: duckdb.DuckDBPyRelation, most: int) -> dict[str, Any]:
             return {"columns": columns, "rows": rows, "truncated": True}
         rows.append(cells)
     return {"columns": columns, "rows": rows, "truncated": False}
+
+
+def _total(connection: duckdb.DuckDBPyConnection, found: duckdb.DuckDBPyRelation) -> dict[str, int]:
+    """{total} of its rows; DuckDB reads for it only the columns that conditions are about. {} when it takes long."""
+    clock = threading.Timer(COUNTING, connection.interrupt)
+    clock.start()
+    try:
+        return {"total": found.aggregate("count(*)").fetchall()[0][0]}
+    except duckdb.Error:
+        return {}
+    finally:
+        clock.cancel()
 
 
 def _size(cell: Any) -> int:

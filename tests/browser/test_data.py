@@ -119,6 +119,37 @@ def test_a_wrong_word_is_told_and_the_rows_stay(page: Page, url: str) -> None:
     expect(page.locator("#data-span")).to_have_text("Rows 0–24 of 504")
 
 
+def test_columns_are_hidden_and_put_in_another_order(page: Page, url: str) -> None:
+    page.goto(f"{url}/?tab=data")
+    expect(page.locator("#data-span")).to_have_text("Rows 0–24 of 504")
+    open_panel(page, "filters")
+    for name in ("topic", "prompt"):
+        page.locator("#data-columns input").fill(name)
+        page.get_by_role("option", name=name, exact=True).click()
+    names = page.locator("#data-grid thead .name")
+    expect(names).to_have_text(["topic", "prompt"])
+    page.wait_for_url(re.compile("[?&]columns="))
+    page.reload()
+    expect(names).to_have_text(["topic", "prompt"])
+
+
+def test_figures_are_of_a_part_until_all_rows_are_asked_for(page: Page, url: str, tmp_path: Path) -> None:
+    file = tmp_path / "many.csv"
+    file.write_text("n,word\n" + "".join(f"{i % 3},{'even' if i < 250_000 else 'late'}\n" for i in range(250_001)))
+    page.goto(f"{url}/?tab=data")
+    upload(page, file)
+    expect(page.locator("#data-facts")).to_contain_text("250,001 rows · 2 columns")
+    words = page.locator("#data-grid thead th").nth(1)
+    expect(words).to_contain_text("the first 250,000 of 250,001 rows")
+    expect(words).not_to_contain_text("late")
+    page.get_by_role("button", name="Of all rows").click()
+    expect(page.locator("#data-whole-figures")).to_have_text("Figures of all rows.")
+    expect(words).to_contain_text("late")
+    words.get_by_role("button", name="late").click()
+    expect(page.locator("#data-span")).to_have_text("1–1 of 1")
+    expect(page.locator("#data-grid thead th").nth(0)).to_contain_text("1 distinct")
+
+
 def test_names_are_completed_and_a_result_is_drawn(page: Page, url: str) -> None:
     page.goto(f"{url}/?tab=data")
     expect(page.locator("#data-span")).to_have_text("Rows 0–24 of 504")
@@ -162,15 +193,19 @@ def test_the_better_answer_is_chosen_with_the_keys(page: Page, url: str) -> None
 
 def test_a_row_goes_to_the_model_and_sounds_are_played(page: Page, url: str, tmp_path: Path) -> None:
     for name in ("low", "high"):
-        with wave.open(str(tmp_path / f"{name}.wav"), "wb") as sound:
+        (tmp_path / "sounds" / name).mkdir(parents=True)
+        with wave.open(str(tmp_path / "sounds" / name / "one.wav"), "wb") as sound:
             sound.setparams((1, 2, 8000, 0, "NONE", ""))
             sound.writeframes(bytes(4000))
+    (tmp_path / "sounds" / "metadata.csv").write_text("file_name,words\nlow/one.wav,deep\nhigh/one.wav,bright\n")
     page.goto(f"{url}/?tab=data")
     expect(page.locator("#data-span")).to_have_text("Rows 0–24 of 504")
     with page.expect_file_chooser() as chosen:
-        page.locator("#data-upload").click()
-    chosen.value.set_files([tmp_path / "low.wav", tmp_path / "high.wav"])
+        page.locator("#data-folder").click()
+    chosen.value.set_files(tmp_path / "sounds")
     expect(page.locator("#data-grid audio")).to_have_count(2)
+    for i, (place, word) in enumerate((("high/one.wav", "bright"), ("low/one.wav", "deep"))):
+        expect(page.locator("#data-grid tbody tr").nth(i)).to_contain_text(f"{place}{word}")
     page.goto(f"{url}/?tab=data")
     page.locator("#data-grid tbody th button").first.click()
     page.get_by_role("button", name="Ask the model").click()

@@ -1,4 +1,4 @@
-"""What holds on every page: nothing that a visitor types is lost, however soon or late the page is drawn."""
+"""What holds on every page: what the address names comes first, and nothing that a visitor types is lost."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ TYPIST = """name => {
   tasks.port2.postMessage(0);
 }"""
 
+# Notes each tab that is seen, frame by frame.
+SEEN = """window.seen = [];
+const look = () => {
+  const name = document.querySelector("#tabs [role=tab][aria-selected=true]")?.textContent.trim();
+  if (name && window.seen.at(-1) !== name) window.seen.push(name);
+  requestAnimationFrame(look);
+};
+look();"""
+
 
 def held(page: Page, name: str) -> None:
     page.wait_for_function("window.typed")
@@ -42,4 +51,18 @@ def test_what_is_typed_in_the_first_moment_of_a_part_stays(browser: Browser, sit
         page.evaluate(TYPIST, "text-max-new-tokens")
         page.locator("#text-settings > button").click()
         held(page, "text-max-new-tokens")
+    page.close()
+
+
+@pytest.mark.parametrize(("asked", "name"), [("?tab=data", "Data"), ("?run=none", "Run"), ("?tab=none", "Text")])
+def test_the_tab_that_the_address_names_is_the_first_to_be_seen(
+    browser: Browser, site: Server, asked: str, name: str
+) -> None:
+    page = browser.new_page()
+    page.add_init_script(SEEN)
+    page.goto(f"{site.url}/{asked}")
+    expect(page.locator(f"#tab-{name.lower()}")).to_be_visible()
+    if name == "Data":
+        expect(page.locator("#data-span")).to_be_visible()  # the server has answered, too
+    assert page.evaluate("window.seen") == [name]
     page.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import zipfile
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
-from ui.data import cells, grid, row, sql, told, view
+from backend.errors import BadInput
+from ui.data import cells, grid, picking, row, sql, told, view
 
 EVIL = '<img src=x onerror="alert(1)">'
 VIEW: dict[str, Any] = view.START | {"dataset": "sample/instructions"}
@@ -142,6 +145,25 @@ def test_a_result_is_a_chart_when_it_has_a_number() -> None:
     words, *_, points = sql.charted(found | {"rows": [["a", None]]}, "Points", "", "")
     assert "needs a column of numbers" in words
     assert points["visible"] is False
+
+
+def test_the_files_of_a_folder_stay_where_they_lie(tmp_path: Path) -> None:
+    paths = [tmp_path / key / "x.wav" for key in ("1", "2")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(path.parent.name)
+    with zipfile.ZipFile(picking.one_file(paths, tmp_path, '["all/a/x.wav", "all/b/x.wav"]')) as packed:
+        assert {name: packed.read(name) for name in packed.namelist()} == {"all/a/x.wav": b"1", "all/b/x.wav": b"2"}
+    assert picking.one_file(paths[:1], tmp_path, '["all/x.wav"]') == paths[0]
+    for places in ("", '["one"]', "7", '["a/x.wav", "a/x.wav"]'):
+        with pytest.raises(BadInput, match=r"Two of the files are called '.*x.wav'"):
+            picking.one_file(paths, tmp_path, places)
+
+
+def test_a_cut_result_tells_how_many_rows_there_are() -> None:
+    found = {"columns": [], "rows": [[]] * 200, "truncated": True, "seconds": 0.1}
+    assert ">1,240 rows · 0.10 s · the first 200 are shown<" in told.result(found | {"total": 1240})
+    assert ">200 rows and more; cut here · 0.10 s<" in told.result(found)
 
 
 def test_a_part_says_that_it_is_one() -> None:

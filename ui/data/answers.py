@@ -69,9 +69,8 @@ def build(desk: Desk) -> tuple[Panel, Any]:
         answer: str,
         request: gr.Request,
     ) -> list[Any]:
-        asked = {
-            "dataset": view["dataset"], "config": view["config"], "split": view["split"], "column": column or "",
-            "model": model or "", "adapter": adapter or "", "max_rows": int(most or 0),
+        asked = {key: view[key] for key in ("dataset", "config", "split", "revision")} | {
+            "column": column or "", "model": model or "", "adapter": adapter or "", "max_rows": int(most or 0),
             "max_new_tokens": int(tokens or 1), "temperature": temperature or 0, "answer_column": answer,
         }  # fmt: skip
         run = lab.launch("generate", asked, owner(request))

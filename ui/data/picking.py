@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import gradio as gr
@@ -18,11 +19,13 @@ from ui.data import told
 from ui.data.desk import BUSY, PLAIN, PRESS, PRIVATE, Desk, Panel
 from ui.data.grid import facts as facts_of
 from ui.data.view import START
-from ui.toasts import toasts
+from ui.toasts import as_json, toasts
 from ui.visitor import owner
 
 TABLES = [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".xlsx", ".zip"]
 FILES = [*TABLES, ".png", ".jpg", ".jpeg", ".webp", ".gif", ".wav", ".mp3", ".flac", ".ogg", ".m4a"]
+# Where the files of a folder lie in it, which page.js noted when it was chosen.
+PLACES = "(files, _) => [files, JSON.stringify(atelier.places)]"
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Picking:
     revision: gr.Dropdown
     upload: gr.UploadButton
     folder: gr.UploadButton
+    places: gr.Textbox
     facts: gr.HTML
     bring: gr.Button
     tune: gr.Button
@@ -62,6 +66,7 @@ def build(desk: Desk) -> Picking:
         folder = gr.UploadButton(
             "Upload a folder", file_count="directory", scale=0, min_width=130, elem_id="data-folder"
         )
+        places = gr.Textbox("", visible=False)
     with gr.Row(elem_id="data-line"):
         facts = gr.HTML(elem_id="data-facts", **PLAIN)
         bring = gr.Button("Bring a part here", size="sm", scale=0, min_width=150, visible=False, elem_id="data-bring")
@@ -120,7 +125,7 @@ def build(desk: Desk) -> Picking:
         ]
 
     panel = Panel([dataset, facts, bring, revision, shown, card], begin)
-    return Picking(dataset, part, revision, upload, folder, facts, bring, tune, evaluate, found, card, panel)
+    return Picking(dataset, part, revision, upload, folder, places, facts, bring, tune, evaluate, found, card, panel)
 
 
 def begun(desk: Desk, view: dict[str, Any], request: gr.Request, panels: Sequence[Panel]) -> list[Any]:
@@ -165,9 +170,9 @@ def wire(
         return begun(desk, START | {"dataset": view["dataset"], "revision": chosen or ""}, request, panels)
 
     @toasts
-    def on_upload(paths: list[str], request: gr.Request) -> list[Any]:
+    def on_upload(paths: list[str], places: str, request: gr.Request) -> list[Any]:
         with tempfile.TemporaryDirectory() as packed:
-            name = lab.upload(owner(request), one_file([Path(path) for path in paths], Path(packed)))
+            name = lab.upload(owner(request), one_file([Path(path) for path in paths], Path(packed), places))
         updates = begun(desk, START | {"dataset": name}, request, panels)
         updates[head.index(picking.dataset)] = gr.update(choices=desk.datasets(request), value=name)
         return updates
@@ -187,24 +192,31 @@ def wire(
         picking.found.act(on_found, None, head, **BUSY),
         picking.part.input(on_part, [picking.part, desk.view], head, **BUSY),
         picking.revision.input(on_revision, [picking.revision, desk.view], head, **BUSY),
-        picking.upload.upload(on_upload, picking.upload, head, **BUSY),
-        picking.folder.upload(on_upload, picking.folder, head, **BUSY),
+        picking.upload.upload(on_upload, [picking.upload, picking.places], head, **BUSY),
+        picking.folder.upload(on_upload, [picking.folder, picking.places], head, js=PLACES, **BUSY),
         picking.bring.click(on_bring, desk.view, head, **BUSY),
     ):
         then(picked)
 
 
-def one_file(paths: Sequence[Path], folder: Path) -> Path:
-    """The one file itself, or a zip of all in `folder`. A browser tells no folders inside: names must differ."""
+def one_file(paths: Sequence[Path], folder: Path, places: str = "") -> Path:
+    """The one file itself, or a zip of all in `folder`.
+
+    `places` is what the browser tells of a folder: a JSON list with the place of each file in it. Gradio brings the
+    names alone; without places these must differ.
+    """
     if len(paths) == 1:
         return paths[0]
-    packed = folder / f"{len(paths)} files.zip"
     names = [path.name for path in paths]
-    if again := next((name for name in names if names.count(name) > 1), ""):
-        raise BadInput(
-            f"Two of the files are called {again[:80]!r}.", "Pack the folder as .zip, which keeps its inner folders."
-        )
+    told = as_json(places or "[]", "What the browser tells of the folder")
+    # Gradio takes odd letters out of names, so that only as many can be asked for, not the same
+    if isinstance(told, list) and len(told) == len(names):
+        inner = [PurePosixPath(str(place)).parent for place in told]
+        names = [str(place / name) for place, name in zip(inner, names, strict=True)]
+    if again := next((name for name, times in Counter(names).items() if times > 1), ""):
+        raise BadInput(f"Two of the files are called {again[:80]!r}.", "Pack the folder as .zip and upload that.")
+    packed = folder / f"{len(paths)} files.zip"
     with zipfile.ZipFile(packed, "w") as out:
-        for path in paths:
-            out.write(path, path.name)
+        for path, name in zip(paths, names, strict=True):
+            out.write(path, name)
     return packed

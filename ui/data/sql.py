@@ -63,7 +63,8 @@ def build(desk: Desk) -> Panel:
     def on_sql(
         view: dict[str, Any], query: str, past: list[str], kind: str, x: str, y: str, request: gr.Request
     ) -> list[Any]:
-        found = data.sql(desk.source(view, request), query, ticket=ticket(request, "sql"))
+        rows = told.SHOWN if kind == "Table" else POINTS
+        found = data.sql(desk.source(view, request), query, ticket(request, "sql"), rows=rows, count=True)
         past = [query, *(one for one in past if one != query)][:50]
         history = gr.update(choices=[(" ".join(one.split())[:80], one) for one in past])
         return [past, history, *charted(found, kind, x, y)]

@@ -9,6 +9,8 @@ from ui.data.cells import cell
 from ui.data.grid import press, said
 from ui.views import plural, text
 
+SHOWN = 200  # rows of a result on the page
+
 
 def examples(columns: Sequence[Mapping[str, Any]], condition: str) -> list[tuple[str, str]]:
     """(title, statement) over the columns there are; what the grid shows comes first."""
@@ -45,19 +47,20 @@ def result(answer: Mapping[str, Any]) -> str:
         "<tr>"
         + "".join(f'<td class="kind-{c["kind"]}">{cell(v, c)}</td>' for c, v in zip(columns, r, strict=True))
         + "</tr>"
-        for r in answer["rows"][:200]
+        for r in answer["rows"][:SHOWN]
     )
     return (
-        f'{summary(answer, 200)}<div class="table-scroll" tabindex="0">'
+        f'{summary(answer, SHOWN)}<div class="table-scroll" tabindex="0">'
         f'<table class="data"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 
 def summary(answer: Mapping[str, Any], shown: int) -> str:
     """How many rows, how long it took, and how many of them are `shown`."""
-    words = [plural(len(answer["rows"]), "row") + (" and more; cut here" if answer["truncated"] else "")]
+    total = answer.get("total", len(answer["rows"]))
+    words = [plural(total, "row") + (" and more; cut here" if answer["truncated"] and "total" not in answer else "")]
     words += [f"{answer['seconds']:.2f} s"]
-    if len(answer["rows"]) > shown:
+    if total > shown:
         words.append(f"the first {shown:,} are shown")
     return f'<p class="quiet" id="data-sql-words">{text(" · ".join(words))}</p>'
 

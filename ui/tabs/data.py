@@ -107,6 +107,8 @@ def _carried(tab: str) -> Any:
     def carried(view: dict[str, Any]) -> list[Any]:
         if view["filters"] or view["q"]:
             gr.Info("All rows go there. To keep only these: Shape it, step filter, Save as dataset.")
+        if view["revision"] or view["config"] not in ("", "default") or view["split"] not in ("", "train"):
+            gr.Info("What opens there is its default config, newest. To keep these rows: Shape it, Save as dataset.")
         return [view["dataset"], gr.Tabs(selected=tab)]
 
     return carried

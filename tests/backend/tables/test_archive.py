@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from backend.errors import BadInput, NotFound
+from backend.errors import BadData, BadInput, NotFound
 from backend.tables.pages import media, row, rows, thumbnail
+from backend.tables.readers import ZIP_FILES
 from backend.tables.sources import Tables
 from backend.tables.table import Table
 
@@ -62,6 +63,32 @@ def test_metadata_is_joined(tables: Tables, tmp_path: Path) -> None:
     table = opened(tables, tmp_path, files)
     assert [row(table, i)["text"] for i in range(3)] == ["a red one", "a blue one", None]
     assert any("1 of 3 files have no line" in note for note in table.notes)
+
+
+def test_metadata_lies_where_it_likes(tables: Tables, tmp_path: Path) -> None:
+    """Above the pictures, or one beside each folder of them, it names files from its own folder on."""
+    files = {f"pets/train/{i}.png": picture("red") for i in range(2)}
+    above = {
+        "pets/metadata.jsonl": b'{"file_name":"train/1.png","text":"one"}\n{"file_name":"train/0.png","text":"none"}\n'
+    }
+    table = opened(tables, tmp_path, files | above)
+    assert [(row(table, i)["file_name"], row(table, i)["text"]) for i in range(2)] == [
+        ("0.png", "none"),
+        ("1.png", "one"),
+    ]
+    (tmp_path / "b").mkdir()
+    beside = {f"{at}/metadata.csv": f"file_name,text\nx.wav,{at}\n".encode() for at in ("a", "b")}
+    table = opened(tables, tmp_path / "b", {"a/x.wav": sound(), "b/x.wav": sound()} | beside)
+    assert [row(table, i)["text"] for i in range(2)] == ["a", "b"]
+    assert [row(table, i)["file_name"] for i in range(2)] == ["a/x.wav", "b/x.wav"]
+
+
+def test_too_many_files(tables: Tables, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "given.zip", "w") as packed:
+        for i in range(ZIP_FILES + 1):
+            packed.writestr(f"{i}.txt", b"")
+    with pytest.raises(BadData, match=r"holds 100,001 files; at most 100,000 are read. Split it."):
+        tables.open(str(tmp_path / "given.zip"))
 
 
 def test_datasets_reads_the_same_file(tables: Tables, tmp_path: Path) -> None:

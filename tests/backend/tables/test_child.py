@@ -44,7 +44,15 @@ def test_time_and_wish_end_it_at_once() -> None:
         with pytest.raises(LabError) as caught:
             child.run(MODULE, {"do": "sleep"}, limits, stop=stop if code == "stopped.owner" else None)
         assert (caught.value.code, time.monotonic() - began < 4) == (code, True)
-    assert not [p for p in psutil.Process().children() if MODULE in " ".join(p.cmdline())]
+    mine = [p for p in psutil.Process().children() if MODULE in " ".join(_command(p))]
+    assert not psutil.wait_procs(mine, 5)[1]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended
+        return []
 
 
 def test_it_prints_and_inherits_nothing(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

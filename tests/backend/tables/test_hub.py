@@ -62,6 +62,12 @@ def test_refusals_and_the_visitors_own_sign_in(
         assert TOKEN not in repr(table)
 
 
+def test_a_renamed_one_is_found_by_its_former_name(server: type[Hub], tables: Tables) -> None:
+    table = tables.open("ann/former", split="test")
+    assert [row[0] for row in rows(table, 0, 2)["rows"]] == [5000, 5001]
+    assert hub.card("ann/former", "", None, 1000) == "# Rows\n\nNumbered *rows*."
+
+
 def test_a_part_is_brought_near_and_says_so(server: type[Hub], tables: Tables) -> None:
     table = tables.open("ann/public")
     with pytest.raises(BadInput, match="on the Hub"):

@@ -293,6 +293,17 @@ def test_an_answer_is_capped_and_says_so(table: Table) -> None:
     assert (len(long["shortened"]), long["length"]) == (2000, 100_000)
 
 
+def test_a_capped_answer_tells_how_many_rows_there_are_unless_that_takes_long(table: Table) -> None:
+    answer = sql.run(table, "SELECT * FROM range(5000) -- all", rows=100, count=True)
+    assert (len(answer["rows"]), answer["truncated"], answer["total"]) == (100, True, 5000)
+    assert "total" not in sql.run(table, "SELECT * FROM range(100)", rows=100, count=True)
+    began = time.monotonic()
+    long = sql.run(
+        table, "SELECT a.range FROM range(10000000) a, range(100000) b WHERE a.range % 7 = b.range % 7", 9, count=True
+    )
+    assert (len(long["rows"]), "total" in long, time.monotonic() - began < 8) == (9, False, True)
+
+
 def test_its_owner_can_stop_it(table: Table) -> None:
     stop = threading.Event()
     threading.Timer(0.5, stop.set).start()
