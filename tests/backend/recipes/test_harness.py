@@ -42,10 +42,10 @@ QUESTIONS = ("The sky is", "Snow is", "Grass is", "Coal is", "Blood is", "A lemo
 COLOURS = ("blue", "white", "green", "black", "red", "yellow")
 
 
-def tasks(folder: Path) -> Path:
+def tasks(folder: Path, rows: list[dict[str, Any]] | None = None) -> Path:
     """A folder with two task files over the same rows."""
     folder.mkdir()
-    rows = [{"question": one, "choices": list(COLOURS), "answer": place} for place, one in enumerate(QUESTIONS)]
+    rows = rows or [{"question": one, "choices": list(COLOURS), "answer": n} for n, one in enumerate(QUESTIONS)]
     data = folder / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name, text in (("atelier_colours", CHOICE), ("atelier_said", OPEN)):
@@ -149,7 +149,9 @@ def test_an_unknown_task_and_a_file_without_one(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_figures_are_those_of_its_own_command_line(capsys: Any, tmp_path: Path, starter: Path) -> None:
-    place = tasks(tmp_path / "tasks")
+    from tests.bench.evaluate import rows
+
+    place = tasks(tmp_path / "tasks", rows()[1][:48])
     values = {"task_file": str(place), "precision": "fp32", "num_fewshot": 0, "per_device_eval_batch_size": 4}
     events, told = ran(capsys, tmp_path / "run", models=[MODEL_ID], **values)
     assert isinstance(events[-1], ev.Finished), events[-1]
@@ -172,4 +174,4 @@ def test_figures_are_those_of_its_own_command_line(capsys: Any, tmp_path: Path, 
             if "," in key and "stderr" not in key
         }
     )
-    assert ours["atelier_colours acc"] > 0.5
+    assert 0.5 < ours["atelier_colours acc"] < 1
