@@ -83,8 +83,12 @@ class Opened:
         return self.catalog.dataset(name, source.owner) if name.startswith(OWN) else ""
 
     def token(self, source: Source) -> str | None:
-        """The visitor's sign-in; the server's own serves its owner alone."""
-        return source.token or (None if self.settings.public else self.settings.env.get("HF_TOKEN"))
+        """The visitor's sign-in; the machine's own, by environment or login, serves its owner alone."""
+        from huggingface_hub import get_token
+
+        if source.token or self.settings.public:
+            return source.token
+        return self.settings.env.get("HF_TOKEN") or get_token()
 
     def tokenizer(self, model: str, token: str | None) -> Path:
         """The tokenizer.json of a model, fetched where it isn't here. Raises BadInput, NotFound, Gated, HubError."""

@@ -52,5 +52,6 @@ def test_from_a_search_to_a_download_and_its_deletion(
         page.get_by_role("button", name="My repositories").click()
         body.get_by_role("button", name="ann/tiny", exact=True).click()
         body.get_by_role("button", name="Tune it").click()
+        page.get_by_role("button", name="Next: Method").click()
         expect(page.locator("#tune-model input")).to_have_value("ann/tiny")
         page.context.close()

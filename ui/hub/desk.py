@@ -138,11 +138,13 @@ class Desk:
 
     def on_plan(self, view: dict[str, Any], event: Told, who: str) -> dict[str, Any]:
         revision = str(event.get("revision") or "").strip()
-        plan = self.hub.transfers.plan(who, view["kind"], view["repository"], revision)
-        return view | {"plan": plan | {"revision": revision}}
+        everything = bool(event.get("everything"))
+        plan = self.hub.transfers.plan(who, view["kind"], view["repository"], revision, everything)
+        return view | {"plan": plan | {"revision": revision, "everything": everything}}
 
     def on_download(self, view: dict[str, Any], event: Told, who: str) -> dict[str, Any]:
-        self.hub.transfers.download(who, view["kind"], view["repository"], str(event.get("revision") or ""))
+        which = view["kind"], view["repository"], str(event.get("revision") or ""), bool(event.get("everything"))
+        self.hub.transfers.download(who, *which)
         return view
 
     def on_stop(self, view: dict[str, Any], event: Told, who: str) -> dict[str, Any]:

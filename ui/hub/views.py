@@ -204,14 +204,18 @@ def _acts(kind: str, act: str, told: Mapping[str, Any], has: frozenset[str]) -> 
         acts = [button(what, title, what == "chat") for what, title, tab in known if tab in has]
     revision = (
         f'<form data-act="plan" {act}><input name="revision" placeholder="revision: main" aria-label="Revision" '
-        'autocomplete="off" spellcheck="false"><button type="submit">Download …</button></form>'
+        'autocomplete="off" spellcheck="false">'
+        '<label class="tick" title="Without it, weights in other forms than safetensors stay on the Hub">'
+        '<input type="checkbox" name="everything"> every form</label>'
+        '<button type="submit">Download …</button></form>'
     )
     return "".join(acts) + revision
 
 
 def _plan(plan: Mapping[str, Any], act: str) -> str:
     """What a download would take, before it begins."""
-    revision = f'data-revision="{text(plan["revision"])}"'
+    every = "1" if plan["everything"] else ""
+    revision = f'data-revision="{text(plan["revision"])}" data-everything="{every}"'
     free = f"{size(plan['free'])} may still be taken"
     if not plan["bytes"]:
         return '<div class="panel"><p>All of it is on this machine already.</p></div>'

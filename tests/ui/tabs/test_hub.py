@@ -50,7 +50,7 @@ class Tab:
 
 @pytest.fixture
 def mine(hub: Hub, lab_of: Callable[..., Lab]) -> Tab:
-    files = {"README.md": b"# Small\n\n<script>x</script>", "model.safetensors": b"m" * 5000}
+    files = {"README.md": b"# Small\n\n<script>x</script>", "model.safetensors": b"m" * 5000, "model.bin": b"b" * 4000}
     hub.add("models", "ann/small", files, told={"pipeline_tag": "text-generation"})
     hub.add("models", "bob/found")
     return Tab(lab_of())
@@ -91,7 +91,8 @@ def test_what_is_mine_can_be_made_renamed_shown_and_deleted(mine: Tab, hub: Hub)
 def test_a_download_is_planned_seen_and_in_the_cache_afterwards(mine: Tab, lab_of: Callable[..., Lab]) -> None:
     mine.press("open", kind="model", name="ann/small")
     assert "5.03 kB in 2 files" in mine.press("plan", revision="")
-    mine.press("download", revision="")
+    assert "9.03 kB in 3 files" in mine.press("plan", revision="", everything="on")
+    mine.press("download", revision="", everything="")
     assert mine.shown["hub-transfers"].count("<li>") == 1
     tick = handler(mine.blocks, "on_tick")
     while "checksums right" not in (told := tick(mine.view, ME))[0]:
