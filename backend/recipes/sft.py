@@ -99,7 +99,9 @@ def trainer_class() -> type[SFTTrainer]:
             if mode == "train":
                 self._total_train_tokens += int(inputs["attention_mask"].sum())
             self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
-            return loss / max(1, int(count))
+            # Of several processes each counts the tokens of all, and gradients are averaged afterwards.
+            share = self.accelerator.num_processes if num_items_in_batch is not None else 1
+            return loss * share / max(1, int(count))
 
     return training.steady(Trainer)
 
