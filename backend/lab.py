@@ -77,7 +77,7 @@ from backend.sharing import Sharing
 from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
 from backend.store import Claim, Store, room
 from backend.targets import Target
-from backend.targets.hf_jobs import HfJobs
+from backend.targets.hf_jobs import HfJobs, hardware_of
 from backend.targets.local import Local
 from backend.vault import Vault
 from backend.votes import Votes
@@ -336,7 +336,7 @@ class Lab:
         for run in self.store.runs(owner, 50):
             params = run.job.params
             same = all(asked[name] == params.get(name) for name in asked.keys() - free)
-            if not same or (run.job.recipe, run.job.target) != (recipe, target):
+            if not same or (run.job.recipe, hardware_of(run.job.target)) != (recipe, hardware_of(target)):
                 continue
             metrics = self._status(run).metrics
             pace, rows = metrics.get("seconds_per_step"), metrics.get("rows_per_second")

@@ -44,6 +44,11 @@ def wanted(target: str) -> tuple[str, int]:
     return flavor, int(seconds)
 
 
+def hardware_of(target: str) -> str:
+    """A target without the time it is given: what a run took there says how long another one takes."""
+    return target.rpartition(":")[0] if target.startswith(f"{HfJobs.name}:") else target
+
+
 class HfJobs:
     """`token` gives an owner's sign-in, '' for none; `env` is what couriers inherit, `recipes` the package to run."""
 

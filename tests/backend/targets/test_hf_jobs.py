@@ -16,7 +16,7 @@ import pytest
 from backend import events as ev
 from backend.errors import BadInput, LabError
 from backend.jobs import Job, Run, fold
-from backend.targets.hf_jobs import HfJobs, courier_lives, told, wanted
+from backend.targets.hf_jobs import HfJobs, courier_lives, hardware_of, told, wanted
 from tests import localhub
 from tests.datahub import here
 from tests.localhub import ANN, BOB, Hub
@@ -229,3 +229,8 @@ def test_a_real_training_goes_there_with_its_files_and_its_secret(target: HfJobs
     (job,) = jobs.jobs.values()
     assert job.spec["secrets"]["WANDB_API_KEY"] == "of-the-highest-order"
     assert AutoPeftModelForCausalLM.from_pretrained(run.folder / "adapter").peft_config
+
+
+def test_hardware_is_the_same_whatever_its_time() -> None:
+    assert hardware_of("hf_jobs:t4-small:600") == hardware_of("hf_jobs:t4-small:3600") == "hf_jobs:t4-small"
+    assert hardware_of("local") == "local"
