@@ -28,7 +28,7 @@ from backend.jobs import Run
 from backend.redaction import redactor
 from backend.store import Store, write
 from backend.targets import freight
-from backend.targets.hf_jobs import ROOT, append, place, told, wanted
+from backend.targets.hf_jobs import ROOT, append, described, place, told, wanted
 
 IMAGE = "python:3.12"
 STACK = (  # of requirements.txt, what recipes need
@@ -174,19 +174,31 @@ class Courier:
                         self.stop(stop)
                         asked = stop
                     stage, _ = self.stage()
+                if stage == "SCHEDULING" and not warned and time.monotonic() - begun > PATIENCE:
+                    self.say(ev.Logged(level="warning", text=f"{self.line()} {ELSEWHERE}"))
+                    warned = True
             except LabError as error:
                 print(f"will look again: {error}", file=sys.stderr)
                 stage = ""
-            if stage == "SCHEDULING" and not warned and time.monotonic() - begun > PATIENCE:
-                warned = True
-                self.say(ev.Logged(level="warning", text=f"{self.line()} {ELSEWHERE}"))
             if stage in ENDED:
                 return
             time.sleep(1 if asked else EVERY)
 
     def line(self) -> str:
+        """What is waited for, and what else is as large: the two cheapest."""
         flavor, _ = wanted(self.run.job.target)
-        return f"No {flavor} has been free at the Hub for {PATIENCE / 60:.0f} minutes."
+        said = f"No {flavor} has been free at the Hub for {PATIENCE / 60:.0f} minutes."
+        with refusals("the hardware list"):
+            there = [described(one) for one in self.api.list_jobs_hardware()]
+        own = next((one for one in there if one["flavor"] == flavor), None)
+        if not own:
+            return said
+        large = [
+            one for one in there if one is not own and one["memory"] >= own["memory"] and one["gpus"] >= own["gpus"]
+        ]
+        cheap = sorted(large, key=lambda one: float(one["price"]))[:2]
+        names = " or ".join(f"{one['flavor']} (${one['price']:.2f} an hour)" for one in cheap)
+        return f"{said} As large: {names}." if names else said
 
     def stop(self, how: str) -> None:
         if how == "cancel":

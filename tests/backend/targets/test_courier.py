@@ -8,12 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from huggingface_hub._jobs_api import JobHardwareInfo
 
 from backend import events as ev
 from backend.jobs import Job
 from backend.store import Store
 from backend.targets import courier
 from backend.targets.courier import Courier, how_it_ended, opens, packed, requirements
+from tests.localjobs import HARDWARE
 
 
 def test_files_that_params_name_travel_and_names_of_the_hub_do_not(tmp_path: Path) -> None:
@@ -71,10 +73,12 @@ def test_a_job_that_waits_long_is_said_once_with_what_else_can_be_done(
     def inspect(**_: Any) -> Any:
         return SimpleNamespace(status=SimpleNamespace(stage=next(stages), message=None))
 
-    one.api = SimpleNamespace(inspect_job=inspect)  # type: ignore[assignment]
+    hardware = [JobHardwareInfo(**one, unitCostMicroUSD=1, unitLabel="minute") for one in HARDWARE]
+    one.api = SimpleNamespace(inspect_job=inspect, list_jobs_hardware=lambda: hardware)  # type: ignore[assignment]
     one.watch()
     (said,) = ev.read(run.log)[0]
     assert isinstance(said, ev.Logged)
     assert said.level == "warning"
     assert "No t4-small has been free" in said.text
+    assert "As large: l4x4 ($3.80 an hour)." in said.text
     assert "other hardware may be free" in said.text
