@@ -19,7 +19,9 @@ WANTS: tuple[data.Kind, ...] = ("preference",)
 class DpoParams(TrainParams):
     """How far it may go from where it began, and how a preference is counted."""
 
-    rates: ClassVar[Rates] = Rates(full=1e-6, lora=1e-5, ia3=1e-3, prompts=1e-2)
+    # LoRA: after 20 steps on the sample, 1e-5 tells 62 % of held-out pairs apart, 1e-4 all, 5e-4 all and goes ten times
+    # as far from where it began (margins of 0.01, 0.32 and 3.4).
+    rates: ClassVar[Rates] = Rates(full=1e-6, lora=1e-4, ia3=1e-3, prompts=1e-2)
 
     dataset: str = Field(PREFERENCES, title="Dataset", description="A sample, an upload, a file or a Hub id")
     beta: float = Field(0.1, gt=0, le=10, title="Beta", description="Higher stays closer to the base")

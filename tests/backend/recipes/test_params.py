@@ -94,7 +94,7 @@ def test_each_is_described_for_its_form() -> None:
 def test_the_learning_rate_fits_method_and_adapter() -> None:
     """Ten times as much with LoRA, more for what is small; what is given stays."""
     assert (TrainParams().learning_rate, TrainParams(adapter="full").learning_rate) == (1e-3, 2e-5)
-    assert check(DpoParams, {"learning_rate": ""}).learning_rate == pytest.approx(1e-5)
+    assert check(DpoParams, {"learning_rate": ""}).learning_rate == pytest.approx(1e-4)
     assert all(1e-2 <= (DpoParams(adapter=name).learning_rate or 0) <= 3e-2 for name in PROMPTS)
     assert check(DpoParams, {"learning_rate": "3e-4", "adapter": "full"}).learning_rate == 3e-4
 
