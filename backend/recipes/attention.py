@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 NAME = "short_rows"
+_SPECIAL = ("softcap", "s_aux", "position_bias")  # of models that do more to their weights
 LONGEST = 128  # tokens; on longer rows PyTorch's own kernel is as quick
 
 
@@ -47,7 +48,8 @@ def attend(
     masked = attention_mask is not None
     known = attention_mask.dtype == torch.bool and attention_mask.shape[1] == 1 if masked else tokens == key.shape[2]
     causal = masked or (getattr(module, "is_causal", True) if is_causal is None else is_causal)
-    if dropout or not learns or not known or not causal or key.shape[2] > LONGEST or heads % key.shape[1]:
+    known = known and causal and all(named.get(one) is None for one in _SPECIAL)
+    if dropout or not learns or not known or key.shape[2] > LONGEST or heads % key.shape[1]:
         result: tuple[Any, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, is_causal, **named
         )

@@ -67,7 +67,7 @@ def _product() -> Any:
             out.addmm_(inner, up.T)
             ctx.save_for_backward(rows, weight, down, up, inner)
             ctx.scale = scale
-            return out.view(*x.shape[:-1], -1)
+            return out.view(*x.shape[:-1], weight.shape[0])
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
@@ -77,7 +77,7 @@ def _product() -> Any:
             small = flat @ up
             to_x = None
             if ctx.needs_input_grad[0]:
-                to_x = (flat @ weight).addmm_(small, down).view(*grad.shape[:-1], -1)
+                to_x = (flat @ weight).addmm_(small, down).view(*grad.shape[:-1], weight.shape[1])
             to_a = (small.T @ rows).float()
             to_b = (flat.T @ inner).float() * ctx.scale
             return to_x, None, None, to_a, to_b, None
