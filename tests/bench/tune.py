@@ -97,7 +97,7 @@ def tuning(rounds: int = ROUNDS) -> list[dict[str, Any]]:
     ]
 
 
-def preference(rounds: int = ROUNDS) -> list[dict[str, Any]]:
+def preference(rounds: int = 1) -> list[dict[str, Any]]:
     """DPO's speed with LoRA; its memory where all weights are trained, for which TRL holds a second model."""
     quick = QUICK | {"max_steps": 6, "logging_steps": 6}
     text = plain_text("dpo", **quick)
