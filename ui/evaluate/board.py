@@ -15,6 +15,7 @@ ACROSS = {  # what quality is set against: title, and how it is written
     "memory_gb": ("Memory, GB", lambda value: f"{value:.3g} GB"),
     "dollars": ("Dollars for 1,000 answers", lambda value: f"$ {value:.3g}"),
 }
+_TOPS = {"mcc": 1.0, "embedding_similarity": 1.0, "bleu": 100.0, "chrf": 100.0}  # figures that have one, beside shares
 _ASIDE = ("models", "dataset", "metrics", "answers", "columns", "held_out_of", "task_file", "tasks")  # no settings
 
 
@@ -129,6 +130,8 @@ def _radar(models: Mapping[str, Mapping[str, Told]]) -> str:
         values = [known[figure]["value"] for known in models.values()]
         best[figure] = min(values) if next(iter(models.values()))[figure]["higher"] is False else max(values)
 
+    best |= {figure: _TOPS[figure] for figure in common if figure in _TOPS}
+
     def share(one: Told) -> float:
         if one["unit"] == "%":
             return float(1 - one["value"] if one["higher"] is False else one["value"])
@@ -138,7 +141,7 @@ def _radar(models: Mapping[str, Mapping[str, Told]]) -> str:
 
     titles = [next(iter(models.values()))[figure]["title"] for figure in common]
     shown = [(name, [share(known[figure]) for figure in common]) for name, known in models.items()]
-    note = '<p class="quiet">Shares as they are; other figures as a part of the best here.</p>'
+    note = '<p class="quiet">Shares as they are; figures without a top as a part of the best here.</p>'
     return _picture(title, plots.radar(titles, shown) + note)
 
 

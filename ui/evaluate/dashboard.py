@@ -19,8 +19,8 @@ PNG = Path(__file__).with_name("png.js").read_text()
 _EMPTY = '<p class="empty">What you evaluate is compared here: models beside one another, costs, and how it went.</p>'
 
 
-def build(desk: Desk, chosen: gr.Tab) -> tuple[Any, Any]:
-    """The panel, drawn when its tab is `chosen`: the handler that draws it, with its inputs and outputs."""
+def build(desk: Desk, chosen: gr.Tab) -> None:
+    """The panel, drawn when its tab is `chosen`."""
     lab = desk.lab
     with gr.Row(elem_classes="fields"):
         dataset = gr.Dropdown([], label="Dataset", min_width=180, elem_id="board-dataset")
@@ -63,15 +63,21 @@ def build(desk: Desk, chosen: gr.Tab) -> tuple[Any, Any]:
         return drawn(name or "", by or "", against, owner(request))
 
     @toasts
+    def on_opened(name: str, by: str, against: str, run_id: str, request: gr.Request) -> list[Any]:
+        """It begins with the dataset of the evaluation that is shown."""
+        if not name and run_id:
+            name = lab.evaluations.results(run_id, owner(request))["dataset"]
+        return drawn(name or "", by or "", against, owner(request))
+
+    @toasts
     def on_board_export(name: str, ending: str, request: gr.Request) -> str:
         folder = Path(desk.file.GRADIO_CACHE) / secrets.token_hex(16)
         folder.mkdir(parents=True)
         return str(lab.evaluations.board(owner(request), name or "", folder / f"leaderboard{ending}"))
 
     asked = [dataset, figure, across]
-    chosen.select(on_board, asked, shown, **PRIVATE)
+    chosen.select(on_opened, [*asked, desk.shown], shown, **PRIVATE)
     for changed in asked:
         changed.input(on_board, asked, shown, **PRIVATE)
     export.click(on_board_export, [dataset, form], desk.file, **PRIVATE).success(None, None, None, js=PRESS, **PRIVATE)
     png.click(None, None, None, js=PNG, **PRIVATE)
-    return on_board, (asked, shown)

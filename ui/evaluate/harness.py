@@ -28,7 +28,7 @@ def build(desk: Desk, models: gr.Dropdown) -> None:
             )  # fmt: skip
             chat = gr.Checkbox(False, label="Chat template", scale=0, min_width=130)
         yaml = gr.File(
-            label="Or a YAML file that describes a task", file_types=[".yaml", ".yml"], height=90,
+            label="Or a YAML file that describes a task", file_types=[".yaml", ".yml"], height=130,
             elem_id="evaluate-yaml",
         )  # fmt: skip
         start = gr.Button("Run the tasks", size="sm", scale=0, min_width=140, elem_id="evaluate-run-tasks")

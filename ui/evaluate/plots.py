@@ -99,7 +99,8 @@ def lines(models: Mapping[str, Sequence[Point]], written: Written) -> str:
     ends = [one[key] for one in every for key in ("value", "low", "high") if one[key] is not None]
     x_of, y_of = _scale(xs, 70, WIDE - 40), _scale(ends, high - 36, 16)
     parts = [_axes(high, ends, y_of, written)]
-    for x, side in ((min(xs), "start"), (max(xs), "end")):
+    ends_of = ((min(xs), "start"), (max(xs), "end")) if max(xs) > min(xs) else ((xs[0], "middle"),)
+    for x, side in ends_of:
         parts.append(_text(x_of(x), high - 8, f"{datetime.fromtimestamp(x, UTC):%Y-%m-%d %H:%M}", side, small=True))
     for place, (name, points) in enumerate(models.items()):
         found = [(x_of(one["x"]), y_of(one["value"])) for one in points]
@@ -157,7 +158,7 @@ def _path(spots: Iterable[tuple[float, float]]) -> str:
 def _legend(names: Sequence[str], top: float) -> str:
     return "".join(
         f'<circle cx="76" cy="{top + 8 + 20 * place}" r="5" fill="{colour(place)}"/>'
-        + _text(88, top + 12 + 20 * place, name)
+        + _text(88, top + 12 + 20 * place, _short(name))
         for place, name in enumerate(names)
     )
 

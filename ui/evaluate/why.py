@@ -61,7 +61,7 @@ def build(desk: Desk, rows: Rows, tabs: gr.Tabs) -> Panel:
     rows.look(groups.group(_group, None, [rows.only, rows.offset, rows.show, tabs], **PRIVATE))
     find.click(
         on_groups, [desk.shown, rows.figure, of], groups, trigger_mode="once", api_visibility="private",
-        show_progress="minimal",
+        show_progress="full",
     )  # fmt: skip
     return Panel([apart, matrix, of, groups], draw)
 
