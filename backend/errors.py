@@ -78,15 +78,23 @@ class NoRoom(LabError):
 class Refused(LabError):
     """ZeroGPU lends no GPU for this now.
 
-    `left` are the seconds that its visitor has, None unknown; `wait` those until a new try.
+    `asked` and `left` are the seconds that were asked for and that its visitor has, as ZeroGPU counts them (on some
+    GPUs more than a clock does), None unknown; `wait` those until a new try.
     """
 
     code = "zerogpu.refused"
 
     def __init__(
-        self, message: str, hint: str = "", code: str | None = None, left: int | None = None, wait: float = 60
+        self,
+        message: str,
+        hint: str = "",
+        code: str | None = None,
+        left: int | None = None,
+        wait: float = 60,
+        asked: int | None = None,
     ) -> None:
         super().__init__(message, hint, code)
+        self.asked = asked
         self.left = left
         self.wait = wait
 

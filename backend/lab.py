@@ -275,6 +275,7 @@ class Lab:
     ) -> Run:
         """Check everything that can be checked now, then queue. Raises BadInput, BadData, NotFound, NoRoom, …"""
         self.rules.train(owner)
+        self.lending.takes(recipe, target)
         place = self._target(target)
         asked, resolved = self.checked(recipe, params, owner)
         if isinstance(place, HfJobs):
@@ -722,10 +723,11 @@ class Lab:
     def places(self, owner: str = "") -> list[tuple[str, str, int]]:
         """Where a run can go: (target, in a few words, runs that work or wait there); with an `owner` what they rent.
 
-        Of `hf_jobs` the flavor and the seconds are still to be named: see `hub.rented`.
+        Of `hf_jobs` the flavor and the seconds are still to be named: see `hub.rented`. On ZeroGPU nobody waits for
+        another's run.
         """
         return [
-            (name, target.describe(), len(self.store.line(getattr(target, "device", name))))
+            (name, target.describe(), 0 if name == "zerogpu" else len(self.store.line(getattr(target, "device", name))))
             for name, target in self.targets.items()
             if not isinstance(target, HfJobs) or (owner and self.token(owner))
         ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from backend.door import door
+from backend.errors import BadInput
 from backend.quota import span
+from backend.recipes import METHODS
 from backend.slices import plan, words
 from backend.starter import MODEL_ID
 
@@ -39,6 +41,11 @@ class Lending:
     @property
     def on(self) -> bool:
         return self._target is not None
+
+    def takes(self, recipe: str, target: str) -> None:
+        """Raises BadInput for what can't be cut into slices."""
+        if target == "zerogpu" and recipe not in METHODS:
+            raise BadInput(f"{recipe} does not run on ZeroGPU, only training does.", "Choose this machine.", "cell.off")
 
     @door
     def turn(self, owner: str) -> str:

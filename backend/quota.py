@@ -119,6 +119,7 @@ def refusal(title: str, message: str) -> Refused:
             "zerogpu.quota",
             left=left,
             wait=wait,
+            asked=asked,
         )
     if title == "ZeroGPU quota exceeded" and "reached its GPU limit" in message:
         return Refused(

@@ -4,6 +4,15 @@ const atelier = {
   begin() {
     const chosen = atelier.kept("atelier-theme");
     if (chosen && !location.search.includes("__theme=")) document.body.classList.toggle("dark", chosen === "dark");
+    if (document.documentElement.classList.contains("embed")) atelier.whole();
+  },
+  // A frame of another site has no sign-in of its own: the way to the whole page.
+  whole() {
+    const address = new URL(location), link = document.createElement("a");
+    address.searchParams.delete("embed");
+    Object.assign(link, { id: "whole", href: address, target: "_blank", rel: "noopener" });
+    link.textContent = "Open Atelier itself, to sign in and see all ↗";
+    document.querySelector(".gradio-container").append(link);
   },
   // The tab that the address names is the first to be drawn, before the server has been asked anything. Nested tabs
   // have no element id of ours. Where the page was drawn by the server this comes too late, and its answer does it.

@@ -26,17 +26,16 @@ from typing import Any
 import spaces
 
 from backend import events as ev
-from backend.errors import BadInput, Broken, LabError, Refused
+from backend.errors import Broken, LabError, Refused
 from backend.jobs import Run, Status, fold
 from backend.journal import Log
 from backend.quota import Quotas, refusal
-from backend.recipes import METHODS
 from backend.recipes.process import ENVIRONMENT
 from backend.slices import SHORTEST, deadline, granted
 from backend.store import Store
 
 DEVICE = "zerogpu"  # the name of its line
-_SEEN = 12.0  # seconds since a page of an owner asked, after which none is thought to be open
+_SEEN = 70.0  # seconds after which no page of an owner is thought open; a hidden one asks once a minute
 _FRUITLESS = 2  # slices without a checkpoint in a row, after which the run fails
 
 
@@ -161,10 +160,6 @@ class ZeroGPU:
     # -- what every target has ----------------------------------------------------------------------------------
 
     def start(self, run: Run) -> None:
-        if run.job.recipe not in METHODS:
-            raise BadInput(
-                f"{run.job.recipe} does not run on ZeroGPU, only training does.", "Choose this machine.", "cell.off"
-            )
         self.store.enqueue(run, DEVICE)
         self._rest.pop(run.id, None)
         self._fruitless.pop(run.id, None)
@@ -186,8 +181,8 @@ class ZeroGPU:
         return names.index(run.id)
 
     def cancel(self, run: Run, save: bool) -> None:
-        run.stop_file.write_text("save" if save else "cancel")
         with self._lock:
+            run.stop_file.write_text("save" if save else "cancel")
             if run.id in self._working:  # it looks for that file at each step
                 return
         if self.store.leave(run.id):
@@ -245,10 +240,12 @@ class ZeroGPU:
         finally:
             if began:
                 self.quotas.spent(run.job.owner, time.monotonic() - began)
-            self._settle(run, before, seconds, why if not began else None)
-            with self._lock:
-                del self._working[run.id]
-            decided.set()
+            with self._lock:  # a wish to stop comes before, or finds it no longer at work
+                try:
+                    self._settle(run, before, seconds, why if not began else None)
+                finally:
+                    del self._working[run.id]
+                    decided.set()
 
     def _seconds(self, run: Run) -> int:
         """What the next slice asks for: no more than its owner is known to have."""
@@ -263,7 +260,7 @@ class ZeroGPU:
             return
         status = self._status(run)
         log = Log(run)
-        saved = _saved(status) > _saved(before) or status.last == "Paused"
+        saved = _saved(status) > _saved(before) or (status.last == "Paused" and status.ended != before.ended)
         if not status.ended:  # it was killed
             if run.stop == "cancel":
                 log.add(ev.Cancelled(reason="cancelled by its owner"))
@@ -286,8 +283,9 @@ class ZeroGPU:
     def _refused(self, run: Run, seconds: int, why: Refused) -> None:
         self.quotas.refused(run.job.owner, why)
         wait = why.wait
-        if why.code == "zerogpu.quota" and why.left is not None and granted(seconds, why.left):
-            self._most[run.id], wait = granted(seconds, why.left), 0.0
+        left = why.left * seconds // why.asked if why.left is not None and why.asked else 0  # by the clock
+        if why.code == "zerogpu.quota" and 0 < granted(seconds, left) < seconds:
+            self._most[run.id], wait = granted(seconds, left), 0.0
         elif why.code == "zerogpu.duration" and seconds > SHORTEST:
             self._most[run.id], wait = max(SHORTEST, seconds // 2), 0.0
         else:
@@ -296,7 +294,8 @@ class ZeroGPU:
             self.store.leave(run.id)
         if wait or run.stop:
             self._rest[run.id] = time.monotonic() + wait
-            Log(run).add(ev.Paused(step=self._status(run).step, reason=f"{why.message} {why.hint}"))
+            paused = ev.Paused(step=self._status(run).step, reason=f"{why.message} {why.hint}")
+            Log(run).add(ev.Cancelled(reason="cancelled by its owner") if run.stop == "cancel" else paused)
 
     # -- below --------------------------------------------------------------------------------------------------
 

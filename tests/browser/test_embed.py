@@ -94,6 +94,7 @@ def test_a_tab_in_a_blog(site: Server, elsewhere: Callable[[str], str], strict: 
         expect(inside.locator("#text-send")).to_be_visible()
         expect(inside.locator("#header")).to_be_hidden()
         expect(inside.get_by_role("tab", name="Tune")).to_be_hidden()
+        expect(inside.get_by_text("Open Atelier itself")).to_have_attribute("href", f"{site.url}/?tab=text")
         fits(page)
     inside.locator("#text-send").click()
     expect(inside.get_by_text("tokens/s").first).to_be_visible()

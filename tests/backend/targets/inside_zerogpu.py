@@ -21,7 +21,7 @@ from starlette.datastructures import Headers  # noqa: E402
 
 from backend import events as ev  # noqa: E402
 from backend.answers import Answers  # noqa: E402
-from backend.errors import Refused  # noqa: E402
+from backend.errors import BadInput, Refused  # noqa: E402
 from backend.lab import Lab  # noqa: E402
 from backend.quota import Quotas  # noqa: E402
 from backend.settings import Settings  # noqa: E402
@@ -318,6 +318,12 @@ def test_the_price_is_told_before(lab, model):
     assert any("5 min" in line for line in price)
     here = lab.preflight("sft", PLAIN | {"model": model, "max_steps": 10}, "user-ann", "local")["price"]
     assert here == ["No extra cost: it runs where this page is served."]
+
+
+def test_only_what_can_be_cut_is_taken(lab):
+    with pytest.raises(BadInput, match="evaluate does not run on ZeroGPU"):
+        lab.launch("evaluate", {}, "user-ann", "zerogpu")
+    assert lab.runs("user-ann") == []
 
 
 def test_two_visitors_pay_for_themselves(lab, model, device):
