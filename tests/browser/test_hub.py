@@ -51,7 +51,7 @@ def test_from_a_search_to_a_download_and_its_deletion(
         body.get_by_role("button", name="Download now").click()
         expect(page.locator("#hub-transfers")).to_contain_text("checksums right")
         page.get_by_role("button", name="On this machine").click()
-        body.get_by_role("button", name="Delete …").click()
+        body.get_by_role("table").get_by_role("button", name="Delete …").click()
         expect(body).to_contain_text("Delete ann/tiny?")
         body.get_by_role("button", name="Delete", exact=True).click()
         expect(body).to_contain_text("Nothing from the Hub is on this machine yet")
