@@ -79,7 +79,7 @@ def test_a_kill_in_the_middle_is_put_right(tmp_path: Path) -> None:
 
 # -- a trainer that is killed fifty times, at any moment ---------------------------------------------------------
 
-KILLS, STEPS = 50, 2000
+KILLS, STEPS = 50, 400
 HEAVY = ["torch", "datasets", "peft", "trl.trainer.sft_trainer", "transformers.trainer"]  # imported once, for all
 
 
@@ -106,7 +106,10 @@ def weights(folder: Path) -> Any:
 
 
 def told(folder: Path) -> list[ev.Event]:
-    return [ev.parse(line) for line in (folder / "log").read_text().splitlines() if line.startswith("@event")]
+    """What a trainer has said so far."""
+    log = folder / "log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [ev.parse(line) for line in lines if line.startswith("@event")]
 
 
 @pytest.mark.long
@@ -115,7 +118,7 @@ def test_fifty_kills_change_nothing(tiny: Path, tmp_path: Path) -> None:
     ready = multiprocessing.get_context("forkserver")
     ready.set_forkserver_preload(HEAVY)
     params = {
-        "model": str(tiny), "max_steps": STEPS, "save_steps": 10, "logging_steps": 1, "eval_rows": 0,
+        "model": str(tiny), "max_steps": STEPS, "save_steps": 3, "logging_steps": 1, "eval_rows": 0,
         "per_device_train_batch_size": 2, "max_length": 64, "sample_prompts": 0, "lora_dropout": 0.1,
     }  # fmt: skip
     whole, killed = begun(tmp_path / "whole", params), begun(tmp_path / "killed", params)
@@ -126,13 +129,13 @@ def test_fifty_kills_change_nothing(tiny: Path, tmp_path: Path) -> None:
 
     chance, kills, reached = random.Random(0), 0, []
     while kills < KILLS:
-        before = len(told(killed)) if (killed / "log").exists() else 0
+        before = len(told(killed))
         child = ready.Process(target=train, args=(killed,))
         child.start()
         if kills % 5:  # every fifth while it still loads
             while child.is_alive() and not any(isinstance(one, ev.Measured) for one in told(killed)[before:]):
                 time.sleep(0.02)
-        time.sleep(chance.uniform(0.0, 0.2))
+        time.sleep(chance.uniform(0.0, 0.8))
         child.kill()
         child.join(30)
         kills += 1
