@@ -49,6 +49,7 @@ def attend(
     known = attention_mask.dtype == torch.bool and attention_mask.shape[1] == 1 if masked else tokens == key.shape[2]
     causal = masked or (getattr(module, "is_causal", True) if is_causal is None else is_causal)
     known = known and causal and all(named.get(one) is None for one in _SPECIAL)
+    known = known and query.dtype == key.dtype == value.dtype and not torch.is_autocast_enabled(query.device.type)
     if dropout or not learns or not known or key.shape[2] > LONGEST or heads % key.shape[1]:
         result: tuple[Any, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, is_causal, **named

@@ -69,6 +69,21 @@ def test_long_rows_and_answers_are_left_to_pytorch(tiny: Path, monkeypatch: pyte
     assert len(made) == 2
 
 
+def test_under_autocast_it_is_left_to_pytorch(tiny: Path) -> None:
+    import torch
+
+    seen = []
+    for ours in (False, True):
+        model = loaded(tiny, torch.float32)
+        if ours:
+            attention.use(model)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(**padded()).loss
+        loss.backward()
+        seen.append(model.model.layers[0].self_attn.k_proj.weight.grad)
+    assert torch.equal(*seen)
+
+
 def test_another_way_to_attend_is_kept(tiny: Path) -> None:
     import torch
 
