@@ -37,12 +37,9 @@ def upload(page: Page, file: Path) -> None:
 
 
 def enter(page: Page, field: str, text: str) -> None:
-    """Type, and press Enter when Gradio has taken the text over: it does so a moment after each letter."""
     box = page.locator(field).locator("input, textarea").first
     box.click()
     box.press_sequentially(text)
-    expect(box).to_have_value(text)
-    page.wait_for_timeout(500)
     box.press("Enter")
 
 
@@ -112,7 +109,6 @@ def test_an_upload_is_shown_as_text_asked_and_shaped(page: Page, url: str, tmp_p
 def test_a_wrong_word_is_told_and_the_rows_stay(page: Page, url: str) -> None:
     page.goto(f"{url}/?tab=data")
     expect(page.locator("#data-span")).to_have_text("Rows 0–24 of 504")
-    expect(page.locator("#data-grid .top button").first).to_be_visible()  # the figures are the last to come
     open_panel(page, "filters")
     enter(page, "#data-where", "topic = 1 OR true")
     expect(page.get_by_text("Filters can't say").first).to_be_visible()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,13 @@ from ui.toasts import toasts
 OPS = ["contains", "=", "!=", "<", "<=", ">", ">=", "starts", "matches", "null", "not null"]
 SOUND = 5_000_000  # bytes of a sound that is sent with an opened row
 PLAYED = 1_000_000  # … with a page
-ADDRESS = """query => {
-  if (!query || !document.querySelector("#tab-data")?.offsetParent) return;
-  history.replaceState(history.state, "", location.pathname + "?" + query);
+# The address says the view; so do the fields, but never over what is being typed into one of them.
+SAID = """line => {
+  const told = JSON.parse(line), as_is = {__type__: "update"};
+  const held = name => document.querySelector(name)?.contains(document.activeElement);
+  if (document.querySelector("#tab-data")?.offsetParent)
+    history.replaceState(history.state, "", location.pathname + "?" + told.address);
+  return [held("#data-where") ? as_is : told.where, held("#data-query") ? as_is : told.query];
 }"""
 
 
@@ -34,6 +39,7 @@ class Rows:
     changed: Sequence[Any]  # events after which the view is drawn
     drawn: Sequence[Any]
     on_draw: Any
+    draw: Any  # the same, for a handler that goes on
     show_row: Any
 
 
@@ -82,10 +88,9 @@ def build(desk: Desk) -> Rows:
         count = gr.Button("Count", size="sm", scale=0, min_width=90, elem_id="data-count")
         lengths = gr.HTML(elem_id="data-lengths", **PLAIN)
 
-    drawn = [chips, grid, where, query, order, line]
+    drawn = [chips, grid, order, line]
 
-    @toasts
-    def on_draw(view: dict[str, Any], request: gr.Request) -> Generator[list[Any]]:
+    def draw(view: dict[str, Any], request: gr.Request) -> Generator[list[Any]]:
         """A value for each of `drawn`: the rows first, then the figures above them as they are known."""
         if not view["dataset"]:
             yield [gr.skip()] * len(drawn)
@@ -99,7 +104,8 @@ def build(desk: Desk) -> Rows:
         seen = media(shown, view, request)
         words = gr.update(value=grids.chips(view), visible=bool(grids.chips(view)))
         order_now = gr.update(value=[signed(one) for one in view["sort"]])
-        told = [condition, view["q"], order_now, address(view, condition)]
+        said = {"address": address(view, condition), "where": condition, "query": view["q"]}
+        told = [order_now, json.dumps(said, ensure_ascii=False)]
         yield [words, grids.grid(shown, view, {}, seen), *told]
         figures: dict[str, Any] = {}
         left = [one["name"] for one in shown["columns"][: grids.FIGURES]]
@@ -189,7 +195,7 @@ def build(desk: Desk) -> Rows:
 
     index.click(on_index, [view, within], index, **BUSY)
     count.click(on_count, [view, counted, model], lengths, **BUSY)
-    line.change(None, line, None, js=ADDRESS, **PRIVATE)
+    line.change(None, line, [where, query], js=SAID, **PRIVATE)
     grid.act(on_open, view, opened, **PRIVATE)
     opened.act(on_open, view, opened, **PRIVATE)
     opened.act(on_ask, view, [desk.page.message, desk.page.tabs], **PRIVATE)
@@ -219,7 +225,7 @@ def build(desk: Desk) -> Rows:
         ]
 
     panel = Panel([column, order, columns, within, counted, lengths, opened, index], begin)
-    return Rows(opened, panel, changed, drawn, on_draw, show_row)
+    return Rows(opened, panel, changed, drawn, toasts(draw), draw, show_row)
 
 
 def _ordered(view: dict[str, Any], order: list[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ page is drawn from it. Figures follow the rows, so that the first rows never wai
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import gradio as gr
@@ -41,11 +42,18 @@ def build(lab: Lab, page: Page) -> None:
         return updates
 
     @toasts
-    def on_tab(view: dict[str, Any], name: str, request: gr.Request) -> list[Any]:
-        """The first look: nothing is read before somebody comes. An address that names this tab is `on_load`'s."""
+    def on_tab(view: dict[str, Any], name: str, request: gr.Request) -> Generator[list[Any]]:
+        """The first look: nothing is read before somebody comes. An address that names this tab is `on_load`'s.
+
+        A later look draws nothing: the tab is as it was left.
+        """
         if view["dataset"] or request.query_params.get("tab") == "data":
-            return [gr.skip()] * len(head)
-        return picking.begun(desk, START | {"dataset": name}, request, panels)
+            yield [gr.skip()] * (len(head) + len(table.drawn))
+            return
+        updates = picking.begun(desk, START | {"dataset": name}, request, panels)
+        yield [*updates, *[gr.skip()] * len(table.drawn)]
+        for some in table.draw(updates[0], request):
+            yield [*[gr.skip()] * len(head), *some]
 
     @toasts
     def on_load(request: gr.Request) -> list[Any]:
@@ -85,7 +93,7 @@ def build(lab: Lab, page: Page) -> None:
 
     drawn(page.blocks.load(on_load, None, head, **PRIVATE))
     if isinstance(tab, gr.Tab):
-        drawn(tab.select(on_tab, [view, picked.dataset], head, **PRIVATE))
+        tab.select(on_tab, [view, picked.dataset], [*head, *table.drawn], **PRIVATE)
     picking.wire(desk, picked, panels, head, drawn)
     for event in (
         *table.changed,
