@@ -232,7 +232,7 @@ class Lab:
         """The embedder's vectors of texts, a few at a time."""
         found: list[list[float]] = []
         for begin in range(0, len(texts), MANY):
-            for event in self.stream("embed", {"texts": [*texts[begin : begin + MANY]]}, owner):
+            for event in self.stream("feature-extraction", {"texts": [*texts[begin : begin + MANY]]}, owner):
                 if isinstance(event, ev.Finished):
                     found += event.values["vectors"]
         return found

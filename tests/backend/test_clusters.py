@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from backend.clusters import Clusters
+from backend.engines.tasks import TASKS
 from backend.errors import BadInput
 from backend.jobs import Job, Run
 from backend.lab import Lab
 from backend.recipes import evaluate, scoring
+from backend.recipes.params import check
 from backend.recipes.questions import Question
 from tests.ui.scripted import lab as scripted
 
@@ -86,6 +88,7 @@ def test_the_lab_asks_the_engine_a_few_texts_at_a_time(lab: Lab, monkeypatch: py
     asked: list[int] = []
 
     def stream(engine: str, request: dict[str, Any], owner: str) -> Any:
+        check(TASKS[engine].params, {**request, "model": "a"})  # it is a task, which takes so many
         asked.append(len(request["texts"]))
         yield ev.Finished(values={"vectors": embed(request["texts"], owner)})
 
