@@ -71,7 +71,7 @@ class Batch:
         self._chunks = 0
         waiting = [one for one in self._writers if one.waits and one is not member]
         members = sorted([member, *waiting[: ROWS - 1]], key=lambda one: id(one.adapter))
-        with self._pace.step():
+        with self._pace.step(len(members)):
             scores = self.lean.step([Row(one.newest, one.cache, one.adapter, one.best) for one in members])
         for number, one in enumerate(members):
             one.scores = scores[number : number + 1]

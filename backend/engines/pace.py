@@ -1,69 +1,86 @@
-"""How many threads make a step of one token quickest."""
+"""How many threads make a step quickest."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 _PROBE = 128  # steps until a number as quick as the best is tried again; a slower one waits as many times longer
-_TRIAL = 4  # steps that a number is kept for; the first wakes threads, which takes longer than it may save
+_TRIAL = 4  # steps that a number is kept for, unless it is as much slower as this:
+_HOPELESS = 1.3
 _WEIGHT = 0.3  # of the newest measurement
 
 
 class Pace:
-    """Chooses, step by step, between all threads and fewer, by how long steps took.
+    """Chooses, step by step, between all threads and fewer, by how long steps of about as many answers took.
 
-    On an idle machine more threads are a little quicker. Where something else computes, such as a training run, they
-    wait for one another hundreds of times in every step, and one thread alone is several times quicker. Only 16-bit
-    steps on the CPU and packed ones change their number: their bits were found not to depend on it.
+    On an idle machine more threads are quicker. Where something else computes, such as a training run, they wait for
+    one another hundreds of times in every step, and one thread alone is several times quicker. Only 16-bit steps on
+    the CPU and packed ones change their number: their bits were found not to depend on it.
     """
 
     def __init__(self, model: Any, threads: int, packed: bool = False) -> None:
         self._all = threads
+        self._numbers: list[int] = []
         fewer = threads if packed or (model.device.type == "cpu" and model.dtype.itemsize == 2) else 0
-        self._spent: dict[int, float] = {}  # seconds of a step by number of threads; 0 is not measured yet
         while fewer:
-            self._spent[fewer] = 0.0
+            self._numbers.append(fewer)
             fewer //= 2
-        self._waited = dict.fromkeys(self._spent, 0)  # steps since each number was tried
-        self._chosen, self._left = threads, 0  # the number, and steps that it is kept for still
+        self._awake = threads  # of the last step
+        self._sizes: dict[int, _Choice] = {}  # by the magnitude of the number of answers
 
     @contextmanager
-    def step(self) -> Iterator[None]:
-        """Around one step of one token."""
+    def step(self, answers: int = 1) -> Iterator[None]:
+        """Around one step of one token for each of `answers`."""
         import torch
 
-        if len(self._spent) < 2:
+        if len(self._numbers) < 2:
             yield
             return
-        before, threads = self._chosen, self._choose()
+        choice = self._sizes.setdefault(answers.bit_length(), _Choice(self._numbers))
+        before, threads = self._awake, choice.next()
         torch.set_num_threads(threads)
         began = time.perf_counter()
         try:
             yield
         finally:
-            if threads == before:
-                self._note(threads, time.perf_counter() - began)
+            if threads <= before:  # else it waked threads, which takes longer than it may save
+                choice.note(time.perf_counter() - began)
+            self._awake = threads
             torch.set_num_threads(self._all)
 
-    def _note(self, threads: int, spent: float) -> None:
-        known = self._spent[threads]
-        slower = known and spent > known  # perhaps by accident; what was quick was possible
-        self._spent[threads] = known + _WEIGHT * (spent - known) if slower else spent
 
-    def _choose(self) -> int:
+class _Choice:
+    """Between numbers of threads, for steps of one size."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self._spent = dict.fromkeys(numbers, 0.0)  # seconds of a step; 0 is not measured yet
+        self._waited = dict.fromkeys(numbers, 0)  # steps since each was tried
+        self._now, self._left = numbers[0], _TRIAL
+
+    def next(self) -> int:
+        """The number for one more step."""
+        for number in self._waited:
+            self._waited[number] += 1
         if self._left:
             self._left -= 1
-            return self._chosen
-        best = min(self._spent, key=lambda threads: self._spent[threads])
-        chosen = best
-        for threads, spent in self._spent.items():
-            self._waited[threads] += 1
-            if threads != best and self._waited[threads] * self._spent[best] > _PROBE * spent:
-                chosen = threads
-        self._waited[chosen] = 0
-        if chosen != self._chosen:
-            self._chosen, self._left = chosen, _TRIAL - 1
-        return chosen
+        else:
+            chosen = best = min(self._spent, key=lambda number: self._spent[number])
+            for number, spent in self._spent.items():
+                if number != best and self._waited[number] * self._spent[best] > _PROBE * spent:
+                    chosen = number
+            if chosen != self._now:
+                self._now, self._left = chosen, _TRIAL - 1
+        self._waited[self._now] = 0
+        return self._now
+
+    def note(self, spent: float) -> None:
+        """How long that step took."""
+        known = self._spent[self._now]
+        # What was quick was possible. A slow step may be an accident: only several of them count for much.
+        slower = known and spent > known
+        self._spent[self._now] = known + _WEIGHT * (min(spent, _HOPELESS * known) - known) if slower else spent
+        if spent > _HOPELESS * min(self._spent.values()) > 0:
+            self._left = 0

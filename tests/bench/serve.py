@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STREAMS, TOKENS, REPEATS = 8, 96, 3
 VISITORS, MINUTES = 32, 2.0
 LONGEST_GAP = 1.0
-CHATS = 500
+CHATS, FILLED = 500, 240  # counted, and before
 GROWN_MB = 30  # what allocators may keep
 THINGS = (
     "a lighthouse",
@@ -52,10 +52,17 @@ def measure() -> list[dict[str, Any]]:
     engine = EngineProcess(dict(os.environ), preload=False)
     try:
         together(engine, prompts(1), 8)
-        rows = [*beside_llama(engine), first_tokens(engine), memory(engine)]
+        rows = [shown(one) for one in beside_llama(engine)]
+        rows += [shown(first_tokens(engine)), shown(memory(engine))]
     finally:
         engine.stop()
-    return [*rows, *visitors()]
+    return [*rows, *map(shown, visitors())]
+
+
+def shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Told at once, as all of it takes minutes."""
+    print(row, file=sys.stderr, flush=True)
+    return row
 
 
 def together(engine: EngineProcess, questions: list[str], tokens: int, apart: float = 0.0) -> tuple[float, list[float]]:
@@ -125,11 +132,11 @@ def first_tokens(engine: EngineProcess) -> dict[str, Any]:
 
 
 def memory(engine: EngineProcess) -> dict[str, Any]:
-    """Of the engine's process, over many chats by eights, from the hundredth on."""
+    """Of the engine's process, over many chats by eights, once what it keeps of prompts has reached its bound."""
     assert engine.pid
     process, chance, before = psutil.Process(engine.pid), random.Random(0), 0
-    for number in range(0, CHATS + 100, STREAMS):
-        if number == 96:
+    for number in range(0, CHATS + FILLED, STREAMS):
+        if number == FILLED:
             before = process.memory_info().rss
         words = " ".join(chance.choice(THINGS) for _ in range(chance.randrange(1, 60)))
         together(engine, [f"{question} {words}" for question in prompts(STREAMS)], 8)
