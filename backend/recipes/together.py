@@ -36,7 +36,9 @@ def command(module: str, params: str, count: int, gpu: bool = True) -> list[str]
 
 
 def gpus(env: Mapping[str, str]) -> int:
-    """GPUs of this machine that may be used, told without PyTorch; 0 for none."""
+    """GPUs of this machine that a run may take together, told without PyTorch; 0 where that is not wished for."""
+    if env.get("ATELIER_ALL_GPUS") != "1":
+        return 0
     visible = env.get("CUDA_VISIBLE_DEVICES")
     if visible in ("", "-1") or not shutil.which("nvidia-smi"):
         return 0

@@ -33,6 +33,7 @@ def test_from_a_search_to_a_download_and_its_deletion(
         expect(page.locator("#hub-head")).to_contain_text("ann · PRO · scopes: write")
         expect(body).to_contain_text("ann/other")
         page.get_by_role("button", name="Find", exact=True).click()
+        expect(body).to_contain_text("Everything the Hub has")
         body.get_by_label("Words").fill("tiny")
         body.get_by_label("Words").press("Enter")
         expect(body).not_to_contain_text("ann/other")

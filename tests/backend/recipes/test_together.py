@@ -31,7 +31,9 @@ def test_several_gpus_are_started_by_accelerate() -> None:
 
 
 def test_gpus_that_are_left_alone_do_not_count() -> None:
-    assert together.gpus({"CUDA_VISIBLE_DEVICES": ""}) == together.gpus({"CUDA_VISIBLE_DEVICES": "-1"}) == 0
+    wished = {"ATELIER_ALL_GPUS": "1"}
+    assert [together.gpus(wished | {"CUDA_VISIBLE_DEVICES": one}) for one in ("", "-1")] == [0, 0]
+    assert together.gpus({"CUDA_VISIBLE_DEVICES": "0,1"}) == 0  # nobody wished for it
 
 
 def test_alone_everything_is_agreed_at_once() -> None:
