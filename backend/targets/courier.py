@@ -104,7 +104,7 @@ class Courier:
         made = self.api.run_job(
             image=IMAGE,
             command=command(repository, f"{self.recipes}.{self.run.job.recipe}"),
-            env={"HF_HUB_DISABLE_PROGRESS_BARS": "1"},
+            env={"HF_HUB_DISABLE_PROGRESS_BARS": "1", "ATELIER_ALL_GPUS": os.environ.get("ATELIER_ALL_GPUS", "0")},
             secrets=self.secrets,
             flavor=flavor,
             timeout=seconds,
