@@ -80,6 +80,7 @@ def test_tabs_are_those_that_exist():
         ("tune", "Tune"),
         ("evaluate", "Evaluate"),
         ("run", "Run"),
+        ("hub", "Hub"),
     ]
 
 
