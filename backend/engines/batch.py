@@ -19,7 +19,7 @@ from backend.engines.prefixes import Prefix, Prefixes
 
 ROWS = 32  # answers in one step
 CHUNK = 128  # tokens of a prompt read at once: about as long as a few steps take
-GRAIN = 32  # what is known of a prompt is taken over in so many tokens
+GRAIN = 8  # what is known of a prompt is taken over in so many tokens
 _AHEAD = 256  # tokens of an answer that its cache has room for at once
 
 

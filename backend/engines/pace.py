@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-_PROBE = 128  # steps until a number as quick as the best is tried again; a slower one waits as many times longer
+_SOON, _LATE = 32, 1024  # steps until a number is tried again: twice as many each time that it was in vain
 _TRIAL = 4  # steps that a number is kept for, unless it is as much slower as this:
 _HOPELESS = 1.3
 _WEIGHT = 0.3  # of the newest measurement
@@ -58,7 +58,9 @@ class _Choice:
     def __init__(self, numbers: Sequence[int]) -> None:
         self._spent = dict.fromkeys(numbers, 0.0)  # seconds of a step; 0 is not measured yet
         self._waited = dict.fromkeys(numbers, 0)  # steps since each was tried
-        self._now, self._left = numbers[0], _TRIAL
+        self._patience = dict.fromkeys(numbers, _SOON)  # steps until each is tried again
+        self._best = self._now = numbers[0]
+        self._left = _TRIAL
 
     def next(self) -> int:
         """The number for one more step."""
@@ -67,14 +69,22 @@ class _Choice:
         if self._left:
             self._left -= 1
         else:
-            chosen = best = min(self._spent, key=lambda number: self._spent[number])
-            for number, spent in self._spent.items():
-                if number != best and self._waited[number] * self._spent[best] > _PROBE * spent:
-                    chosen = number
-            if chosen != self._now:
-                self._now, self._left = chosen, _TRIAL - 1
+            self._choose()
         self._waited[self._now] = 0
         return self._now
+
+    def _choose(self) -> None:
+        best = min(self._spent, key=lambda number: self._spent[number])
+        if best != self._best:  # what was the best until now may soon be so again
+            self._patience[self._best] = _SOON
+        elif self._now != best:  # it was tried in vain
+            self._patience[self._now] = min(2 * self._patience[self._now], _LATE)
+        self._best = chosen = best
+        for number in self._spent:
+            if number != best and self._waited[number] >= self._patience[number]:
+                chosen = number
+        if chosen != self._now:
+            self._now, self._left = chosen, _TRIAL - 1
 
     def note(self, spent: float) -> None:
         """How long that step took."""
