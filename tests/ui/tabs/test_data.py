@@ -34,11 +34,11 @@ def pressed(**what: Any) -> gr.EventData:
 
 
 def test_the_rows_come_first_and_the_figures_after(lab: Lab) -> None:
-    first, second = list(handler(drawn(data.build, lab), "on_draw")(VIEW, ME))
+    first, second = list(handler(drawn(data.build, lab), "draw")(VIEW, ME))
     assert "Rows 0–24 of 504" in first[1]
     assert "13 distinct" not in first[1]
     assert "13 distinct" in second[1]
-    assert first[5] == "tab=data&dataset=sample%2Finstructions"
+    assert json.loads(first[3])["address"] == "tab=data&dataset=sample%2Finstructions"
 
 
 def test_what_is_pressed_changes_the_view(lab: Lab) -> None:
@@ -58,9 +58,10 @@ def test_what_is_pressed_changes_the_view(lab: Lab) -> None:
 def test_filters_are_typed_as_fields_or_as_sql(lab: Lab) -> None:
     blocks = drawn(data.build, lab)
     added = handler(blocks, "on_add")(VIEW, "topic", "=", "date", ME)
-    first, _ = list(handler(blocks, "on_draw")(added, ME))
-    assert first[2] == "\"topic\" = 'date'"
-    assert handler(blocks, "on_where")(VIEW, first[2], ME)["filters"] == added["filters"]
+    first, _ = list(handler(blocks, "draw")(added, ME))
+    where = json.loads(first[3])["where"]
+    assert where == "\"topic\" = 'date'"
+    assert handler(blocks, "on_where")(VIEW, where, ME)["filters"] == added["filters"]
     with pytest.raises(gr.Error, match="Run it as SQL"):
         handler(blocks, "on_where")(VIEW, "topic = 'a' OR topic = 'b'", ME)
     with pytest.raises(gr.Error, match="no column 'nope'"):
@@ -85,10 +86,10 @@ def test_an_upload_is_shown_and_another_may_not_look(lab: Lab, tmp_path: Path) -
     blocks = drawn(data.build, lab)
     file = tmp_path / "rows.csv"
     file.write_text("a,b\n1,<b>\n")
-    view = handler(blocks, "on_upload")([str(file)], ME)[0]
-    assert "&lt;b&gt;" in next(iter(handler(blocks, "on_draw")(view, ME)))[1]
+    view = handler(blocks, "on_upload")([str(file)], "", ME)[0]
+    assert "&lt;b&gt;" in next(iter(handler(blocks, "draw")(view, ME)))[1]
     with pytest.raises(gr.Error, match="of yours"):
-        list(handler(blocks, "on_draw")(view, YOU))
+        list(handler(blocks, "draw")(view, YOU))
 
 
 @pytest.mark.parametrize(
