@@ -91,13 +91,13 @@ class Reporter:
         if self.steps != 1:  # the first one also warms up
             self._step = took if self._step is None else _SMOOTH * took + (1 - _SMOOTH) * self._step
         last = state.global_step >= state.max_steps
-        if last or now - self._told >= _QUIET:
-            self._told = now
-            self.say(ev.Progressed(done=state.global_step, total=state.max_steps, eta=self._eta(state)))
         due = last or state.global_step % (self.save_steps or 1) == 0
         self.stopped = self._wish()
         if not self.stopped and not last and not self._time_for_more(took, due):
             self.stopped, self.reason = "save", "its slice of time is over; open this page to go on"
+        if last or self.stopped or now - self._told >= _QUIET:
+            self._told = now
+            self.say(ev.Progressed(done=state.global_step, total=state.max_steps, eta=self._eta(state)))
         self.stopped = together.agreed(self.stopped)
         control.should_save = control.should_evaluate = False
         if self.stopped:

@@ -133,6 +133,16 @@ def test_stop_and_save(tmp_path: Path) -> None:
     assert not control.should_evaluate  # its owner waits
 
 
+def test_the_step_of_a_stop_is_told_however_soon_it_comes(tmp_path: Path) -> None:
+    play = Play(tmp_path, total=100, save_steps=1000)
+    play.pace = 0.1
+    for _ in range(7):
+        play.step()
+    (tmp_path / "stop").write_text("save")
+    play.step()
+    assert play.of(ev.Progressed)[-1].done == 8
+
+
 def test_cancel_saves_nothing(tmp_path: Path) -> None:
     play = Play(tmp_path)
     (tmp_path / "stop").write_text("cancel")
