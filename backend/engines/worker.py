@@ -185,6 +185,7 @@ class Worker:
 
     def _leave(self, id: str) -> None:
         """Whoever waited for the place of an answer that has ended begins."""
+        self._told.pop(id, None)
         self._admit(self._line.leave(id))
 
     def _admit(self, begun: list[str]) -> None:
@@ -265,7 +266,6 @@ class Worker:
             self._say(id, event)
         if event.ends:
             del self._open[id]
-            self._told.pop(id, None)
             answer.close()
             self._leave(id)
 

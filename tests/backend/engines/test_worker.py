@@ -106,6 +106,7 @@ def test_pieces_that_come_quickly_go_out_together_and_none_is_lost(
     assert pieces[:2] == ["0 ", "1 2 3 "]
     assert 25 <= len(pieces) <= 34
     stage.send("a", "close")
+    assert not stage.worker._told, "nothing is remembered of what has ended"
     assert isinstance(stage.heard("a")[-1], ev.Cancelled)
     pieces = [event.text for event in stage.heard("a") if isinstance(event, ev.Wrote)]
     assert "".join(pieces) == "".join(f"{number} " for number in range(100))
