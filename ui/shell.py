@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from backend.lab import Lab
-from ui import api, runs, sign_in
+from ui import api, runs, sessions, sign_in
 from ui.lent import lent, name
 from ui.page import Page
 from ui.tabs import data, evaluate, hub, run, text, tune
@@ -43,6 +43,7 @@ THREADS = 128  # each event at work holds one
 
 def build(lab: Lab) -> gr.Blocks:
     """The whole page. Nothing here waits for a model, the Hub or a run."""
+    sessions.light()
     with gr.Blocks(title="Atelier", analytics_enabled=False) as blocks:
         # Made out here: what is made inside Tabs counts as one of them, and the tabs change places.
         shown, wish, clone, dataset = gr.State(""), gr.State([]), gr.State(""), gr.State("")
