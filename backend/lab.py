@@ -88,10 +88,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("atelier")
 ANSWERS: Mapping[str, type[ChatParams] | type[CompleteParams]] = {"chat": ChatParams, "complete": CompleteParams}
 _FOLDS = 512  # runs whose fold is kept in memory
-_LENS = (  # the settings that decide what the loss sees
-    *("model", "dataset", "dataset_split", "columns", "bad_rows", "same_rows", "max_rows", "pick_rows", "max_length"),
-    *("seed", "per_device_train_batch_size", "num_generations"),
-)
 _RELATIVES = 500  # runs of an owner, the newest, among which a run's relatives are looked for
 _DISK = 300_000_000  # bytes that a run may need for its checkpoints
 
@@ -280,6 +276,7 @@ class Lab:
         asked, resolved = self.checked(recipe, params, owner)
         if isinstance(place, HfJobs):
             place.check(target, owner)
+        self.lenses.check(recipe, resolved)
         names = self._recipe(recipe).names
         providers.check(asked, names, place, self.token(owner))
         with room(self.settings.home, _DISK):
@@ -317,6 +314,7 @@ class Lab:
             self.settings.home, device, self.settings.memory_limit
         )
         asked, resolved = self.checked(recipe, params, owner)
+        self.lenses.check(recipe, resolved)
         method = self._method(recipe)
         checked = check(method.params, resolved)
         pace, took = self._measured(recipe, asked, owner, target)
@@ -652,7 +650,7 @@ class Lab:
         It takes seconds: the real trainer prepares them, in a process of its own. Raises what `launch` raises.
         """
         _, resolved = self.checked(recipe, params, owner)
-        return self.lenses.look(recipe, {name: resolved[name] for name in _LENS if name in resolved})
+        return self.lenses.look(recipe, resolved)
 
     @door
     def code(self, recipe: str, params: Mapping[str, Any], owner: str) -> str:

@@ -11,11 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backend.errors import LabError
+from backend.errors import BadData, LabError
+from backend.recipes.data import is_local
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 180
 _HELD = 64  # answers that are kept
+_SETTINGS = (  # that decide what the loss sees
+    *("model", "dataset", "dataset_split", "columns", "bad_rows", "same_rows", "max_rows", "pick_rows", "max_length"),
+    *("seed", "per_device_train_batch_size", "num_generations"),
+)
 
 
 class Lens:
@@ -28,6 +33,7 @@ class Lens:
 
     def look(self, recipe: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """See `backend.recipes.lens.look`; names in `params` are resolved. Raises LabError."""
+        params = {name: params[name] for name in _SETTINGS if name in params}
         question = json.dumps({"recipe": recipe, "params": params}, sort_keys=True)
         key = f"{question} {_version(str(params['dataset']))}"
         with self._lock:
@@ -38,6 +44,22 @@ class Lens:
             self._held.move_to_end(key)
             answer = self._held[key]
         return answer
+
+    def check(self, recipe: str, params: Mapping[str, Any]) -> None:
+        """That no row of a file is too long, where `long_rows` says that such a row stops a run. Raises BadData.
+
+        Takes seconds if it isn't known yet. A file that is too large to be looked at in time is left to the run.
+        """
+        if params.get("long_rows") != "stop" or not is_local(str(params["dataset"])):
+            return
+        try:
+            said = self.look(recipe, params)["long"]["problem"]
+        except LabError as error:
+            if error.code != "stopped.time":
+                raise
+            return
+        if said:
+            raise BadData(said["message"], said["hint"], said["code"])
 
     def _ask(self, question: str) -> dict[str, Any]:
         try:

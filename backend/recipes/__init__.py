@@ -74,10 +74,11 @@ class Method(Recipe):
         columns: Mapping[str, str] | None = None,
         rules: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """A dataset as this recipe sees it: {columns, rows, total, kept, format, kind, problem, report, roles, guess}.
+        """A dataset as this recipe sees it: {columns, rows, total, kept, learned, format, kind, problem, report, roles,
+        guess}.
 
         `rows` are the first `limit` as they are, `total` is None where it isn't known, `kept` is how many of them are
-        learned from, `format` says in words what was
+        learned from and `learned` what these become (KTO makes two of a pair), `format` says in words what was
         recognised and `kind` what it is by itself, `problem` is None or {code, message, hint}. `report` tells of the
         checked rows: {rows, good, wrong, twice}. `roles` are what a column can be here, and `guess` says which may be.
         `columns` maps roles to columns; `rules` are `bad_rows` and `same_rows` of the params, by which what is found

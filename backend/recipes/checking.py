@@ -47,6 +47,8 @@ class Report:
 
     rows: int = 0  # read
     good: int = 0  # read and right
+    made: int = 0  # of the good ones, in TRL's form: a pair can become two
+    again: int = 0  # of these, those of rows that are there twice
     wrong: dict[str, Finding] = field(default_factory=dict)  # by rule
     twice: Finding = field(default_factory=lambda: Finding("the same as an earlier row"))
 
@@ -71,9 +73,11 @@ class Report:
                 self.wrong.setdefault(wrong.rule, Finding(wrong.rule)).add(number, wrong.said)
                 continue
             self.good += 1
+            self.made += len(made)
             mark = hash(str(made))
             if mark in seen:
                 self.twice.add(number)
+                self.again += len(made)
                 if once:
                     continue
             else:
@@ -84,6 +88,10 @@ class Report:
     def kept(self, rules: Rules) -> int:
         """Rows that are learned from."""
         return self.good - (self.twice.count if rules.same_rows == "drop" else 0)
+
+    def learned(self, rules: Rules) -> int:
+        """What these rows become in TRL's form."""
+        return self.made - (self.again if rules.same_rows == "drop" else 0)
 
     def problem(self, name: str, rules: Rules) -> BadData | None:
         """Why training can't start with this; rows that are left out are no reason while enough are kept."""

@@ -125,6 +125,7 @@ def look(
         "rows": seen.rows[:limit],
         "total": seen.total,
         "kept": None if seen.total is None else seen.report.kept(rules),
+        "learned": None if seen.total is None else seen.report.learned(rules),
         "format": seen.shape.name if seen.shape else "",
         "kind": seen.shape.given if seen.shape else "",
         "problem": {"code": problem.code, "message": problem.message, "hint": problem.hint} if problem else None,

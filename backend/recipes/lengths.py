@@ -61,19 +61,24 @@ def without(make: Make, params: TrainParams, loaded: data.Loaded) -> data.Loaded
     if not long.places:
         return loaded
     finding, name = long.found(loaded, params.max_length), data.short_name(params.dataset)
-    many = f" {finding.count:,} of {loaded.report.rows:,} rows are." if finding.count > 1 else ""
     if params.long_rows == "stop":
-        raise BadData(
-            f"Row {finding.rows[0]} of {name} is {finding.rule}.{many}",
-            "Use a larger max_length, or set long_rows to cut or to drop.",
-            "data.long",
-        )
+        raise problem(finding, params.dataset, loaded.report.rows)
     over = set(long.places)
     rest = loaded.take([place for place in range(len(loaded.numbers)) if place not in over])
     if len(rest.numbers) < 2:
         raise BadData(f"All but {len(rest.numbers)} rows of {name} are {finding.rule}.", "Use a larger max_length.")
     loaded.report.wrong[finding.rule] = finding
     return rest
+
+
+def problem(finding: Finding, name: str, rows: int) -> BadData:
+    """That rows are too long, where they are to stop what would start; `rows` were read."""
+    many = f" {finding.count:,} of {rows:,} rows are." if finding.count > 1 else ""
+    return BadData(
+        f"Row {finding.rows[0]} of {data.short_name(name)} is {finding.rule}.{many}",
+        "Use a larger max_length, or set long_rows to cut or to drop.",
+        "data.long",
+    )
 
 
 def sizes(make: Make, params: TrainParams, loaded: data.Loaded, rows: Dataset) -> list[int]:

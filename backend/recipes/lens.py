@@ -37,8 +37,9 @@ def look(recipe: str, params: TrainParams, rows: int = SHOWN) -> dict[str, Any]:
     Each of `rows` is a list of {name, pieces, tokens, trained}: one sequence, or the chosen and the rejected one;
     `pieces` are [text, whether it is trained on] token by token, `tokens` and `trained` how many there are. `lengths`
     is {width, counts, cut, over, measured, total, longest}: how many rows have up to width, 2·width … tokens, and how
-    many of those measured are longer than `cut`, which is max_length. `long` is {rule, count, rows, known}: how many of
-    all are, the first of them by row of the file, and of how many rows that is known. Raises LabError.
+    many of those measured are longer than `cut`, which is max_length. `long` is {rule, count, rows, known, problem}:
+    how many of all are, the first of them by row of the file, of how many rows that is known, and what is said where
+    they are to stop a run. Raises LabError.
     """
     from backend.recipes import METHODS
 
@@ -53,6 +54,8 @@ def look(recipe: str, params: TrainParams, rows: int = SHOWN) -> dict[str, Any]:
     make = import_module(method.module).trainer
     counted = lengths.sizes(make, params, loaded, part)
     long = lengths.overlong(make, params, loaded)
+    found = long.found(loaded, params.max_length)
+    stop = lengths.problem(found, params.dataset, loaded.report.rows) if found.count else None
     with tempfile.TemporaryDirectory() as scratch:
         few = part.select(range(min(len(part), 20 * rows)))
         trainer = lengths.stand_in(make, params, loaded, few, Path(scratch))
@@ -63,9 +66,13 @@ def look(recipe: str, params: TrainParams, rows: int = SHOWN) -> dict[str, Any]:
     return {
         "rows": [[_drawn(tokenizer, *sequence) for sequence in _sequences(batch)] for batch in batches],
         "lengths": _histogram(counted, params.max_length, len(loaded.table)),
-        "long": long.found(loaded, params.max_length).plain() | {"known": long.known},
+        "long": found.plain() | {"known": long.known, "problem": _said(stop) if stop else None},
         "note": "The whole answer gets one score; no single token is trained on." if recipe == "reward" else "",
     }
+
+
+def _said(error: LabError) -> dict[str, str]:
+    return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
 def _sequences(batch: dict[str, Any]) -> Iterator[tuple[str, Sequence[int], Sequence[bool]]]:
@@ -120,7 +127,7 @@ def _prompts(
     return {
         "rows": [[_drawn(tokenizer, "", one, [False] * len(one))] for one in every[:rows]],
         "lengths": _histogram([len(one) for one in every], 0, total),
-        "long": {"rule": "", "count": 0, "rows": [], "known": total},
+        "long": {"rule": "", "count": 0, "rows": [], "known": total, "problem": None},
         "note": "The model writes the answers itself; every token that it writes is trained by its reward.",
     }
 
@@ -152,7 +159,7 @@ def main() -> int:
     try:
         answer = look(asked["recipe"], check(METHODS[asked["recipe"]].params, asked["params"]))
     except LabError as error:
-        answer = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+        answer = {"error": _said(error)}
     print(f"\n{json.dumps(answer)}", flush=True)
     return 0
 

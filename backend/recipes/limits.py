@@ -111,7 +111,7 @@ def rows(params: TrainParams, wants: Sequence[data.Kind], folder: Path | None) -
         raise no_template(params.model)
     batch = params.per_device_train_batch_size
     if data.is_local(params.dataset) and not hasattr(params, "num_generations") and batch > _SMALL:
-        total = data.look(params.dataset, wants, 1, params.columns, data.rules(params))["kept"]
+        total = data.look(params.dataset, wants, 1, params.columns, data.rules(params))["learned"]
         if total and total < batch:
             raise BadInput(
                 f"per_device_train_batch_size is {batch}, and there are {total} rows.", f"Use at most {total}."

@@ -119,10 +119,14 @@ def _steps(recipe: str, params: TrainParams, wants: Sequence[data.Kind]) -> int:
     """Steps of the run; 0 when the number of rows isn't known."""
     if params.max_steps:
         return params.max_steps
-    total = data.look(params.dataset, wants, 1, params.columns, data.rules(params))["kept"]
+    look = data.look(params.dataset, wants, 1, params.columns, data.rules(params))
+    total = int(look["learned"] or 0)
     if not total:
         return 0
-    total = min(int(total), params.max_rows or int(total))
+    each = (
+        total // look["kept"] if params.pick_rows == "first" else 1
+    )  # what the first rows become; a sample is of that
+    total = min(total, params.max_rows * each or total)
     held = min(int(params.eval_rows if params.eval_rows >= 1 else params.eval_rows * total), total // 2)
     rows = (total - held) * getattr(params, "num_generations", 1)
     size = params.per_device_train_batch_size * params.gradient_accumulation_steps

@@ -195,6 +195,16 @@ def test_no_secret_is_stored(home, fake):
             assert b"averysecret" not in path.read_bytes(), path
 
 
+def test_rows_that_are_too_long_are_told_before_the_run(lab, monkeypatch):
+    long = {"problem": {"code": "data.long", "message": "Row 2 is longer than 8 tokens.", "hint": "Cut it."}}
+    monkeypatch.setattr(lab.lenses, "look", lambda recipe, params: {"long": long})
+    for ask in (launch, lambda lab, **params: lab.preflight("sft", params, "ann", "fake")):
+        with pytest.raises(BadData, match="Row 2 is longer than 8 tokens"):
+            ask(lab, long_rows="stop")
+    assert lab.runs("ann") == []
+    launch(lab, long_rows="cut")
+
+
 def test_two_launches_at_once_are_two_runs(lab):
     first, second = launch(lab), launch(lab)
     assert first.id != second.id

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backend.errors import LabError
+from backend.errors import BadData, LabError
 from backend.lens import Lens
 from backend.recipes import METHODS, lens
 from backend.recipes.params import check
@@ -107,6 +107,26 @@ def test_it_is_asked_once_and_again_when_the_file_changes(
     held.look("sft", {"dataset": dataset})
     held.look("dpo", {"dataset": dataset})
     assert len(asked) == 3
+
+
+@NO_WARNINGS
+def test_rows_that_are_too_long_stop_a_run_before_it_starts(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = written(tmp_path, *[{"text": "a" * many} for many in (9, 30, 9, 40)])
+    monkeypatch.setattr(
+        Lens,
+        "_ask",
+        lambda self, question: look("sft", tiny, dataset, max_length=json.loads(question)["params"]["max_length"]),
+    )
+    held, asked = Lens({}), {"dataset": dataset, "max_length": 20, "long_rows": "stop"}
+    with pytest.raises(BadData, match=r"Row 2 of d.jsonl is longer than 20 tokens. 2 of 4 rows are.") as caught:
+        held.check("sft", asked)
+    assert caught.value.code == "data.long"
+    held.check("sft", asked | {"max_length": 64})
+    monkeypatch.setattr(Lens, "_ask", lambda self, question: pytest.fail("nothing is to be stopped"))
+    held.check("sft", asked | {"long_rows": "drop", "max_length": 21})
+    held.check("sft", asked | {"dataset": "owner/name", "max_length": 21})
 
 
 def test_in_its_own_process_it_answers_and_says_what_is_wrong(tiny: Path, tmp_path: Path) -> None:

@@ -56,6 +56,15 @@ def test_steps_are_counted_as_the_trainer_does(tiny: Path) -> None:
     assert ask(tiny, "grpo", max_rows=100, eval_rows=20)["time"]["steps"] == 40
 
 
+def test_a_pair_is_two_rows_for_kto(tiny: Path) -> None:
+    pairs = {"dataset": "sample/preferences", "eval_rows": 20, "per_device_train_batch_size": 8}
+    assert ask(tiny, "dpo", max_rows=100, **pairs)["time"]["steps"] == 10
+    assert ask(tiny, "kto", max_rows=100, **pairs)["time"]["steps"] == 23
+    assert ask(tiny, "kto", max_rows=100, pick_rows="random", **pairs)["time"]["steps"] == 10
+    every = ask(tiny, "dpo", **pairs | {"eval_rows": 0})["time"]["steps"]
+    assert ask(tiny, "kto", **pairs | {"eval_rows": 0})["time"]["steps"] in (2 * every, 2 * every - 1)
+
+
 def test_a_model_that_is_not_here(tiny: Path) -> None:
     params = check(METHODS["sft"].params, {"model": "owner/name"})
     found = preflight.estimate("sft", params, METHODS["sft"].wants, None, preflight.Place(GB, GB, 2))
