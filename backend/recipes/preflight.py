@@ -123,9 +123,7 @@ def _steps(recipe: str, params: TrainParams, wants: Sequence[data.Kind]) -> int:
     total = int(look["learned"] or 0)
     if not total:
         return 0
-    each = (
-        total // look["kept"] if params.pick_rows == "first" else 1
-    )  # what the first rows become; a sample is of that
+    each = total // look["kept"] if params.pick_rows == "first" else 1  # a sample is of what rows become
     total = min(total, params.max_rows * each or total)
     held = min(int(params.eval_rows if params.eval_rows >= 1 else params.eval_rows * total), total // 2)
     rows = (total - held) * getattr(params, "num_generations", 1)
