@@ -21,14 +21,13 @@ from ui.answers import Answer, meter, question, together
 from ui.asking import Asked, Values
 from ui.conversation import Conversation, Side
 from ui.markdown import Growing, blocks
-from ui.page import Page
+from ui.page import HIDDEN, Page, shows
 from ui.pickers import PRIVATE, STARTER, Picker, adapters
 from ui.settings import Writing
 from ui.toasts import silently, toasts
 from ui.visitor import owner
 
 FIRST = "Give me three tips for a good night's sleep."
-HIDDEN = "hidden"  # in the page but not seen: in Gradio 6.31 a button that is not there yet can miss being shown
 MANY = {"concurrency_limit": 64}  # answers that are written at once
 KEPT = '<span id="text-kept"></span>'  # where history.js says that it can keep no more
 _TURNS = '<div class="turns" role="log" aria-label="{}" data-empty="{}"></div>'
@@ -91,7 +90,7 @@ def build(lab: Lab, page: Page, mode: gr.Radio, top: gr.Row) -> None:
             label="Show how likely each token was", info="Colours the words of new answers; press one to see others",
             elem_id="text-chances",
         )  # fmt: skip
-        own = gr.Checkbox(label="The second model has settings of its own", visible=False, elem_id="text-own")
+        own = gr.Checkbox(label="The second model has settings of its own", visible=HIDDEN, elem_id="text-own")
         with gr.Group(visible=False, elem_id="text-settings-b") as group:
             form_b = Writing(ChatParams, "text-b")
     forms = (form_a, form_b)
@@ -267,7 +266,7 @@ def build(lab: Lab, page: Page, mode: gr.Radio, top: gr.Row) -> None:
     ) -> dict[Any, Any]:
         """Comparing begins with the base beside its adapter, and with what was said so far on both sides."""
         if value != "Compare":
-            return {second: gr.update(visible=False), own: gr.update(visible=False), group: gr.update(visible=False)}
+            return {second: gr.update(visible=False), own: gr.update(visible=HIDDEN), group: gr.update(visible=False)}
         shown = {second: gr.update(visible=True), own: gr.update(visible=True)}
         if len(conversation["sides"]) > 1:
             return shown
@@ -293,7 +292,7 @@ def build(lab: Lab, page: Page, mode: gr.Radio, top: gr.Row) -> None:
         pickers = [part for one in settings for part in (one.get("model") or STARTER, one.get("adapter", ""))]
         apart = compare and asking.sampling(settings[0]) != asking.sampling(settings[1])
         return [
-            sound, {"sides": []}, sound["mode"], *pickers, gr.update(value=apart, visible=compare),
+            sound, {"sides": []}, sound["mode"], *pickers, gr.update(value=apart, visible=shows(compare)),
             gr.update(visible=apart), gr.update(visible=compare), *form_a.fill(settings[0]), *form_b.fill(settings[1]),
             "", "", gr.update(visible=HIDDEN),
         ]  # fmt: skip

@@ -13,13 +13,13 @@ from backend.errors import BadInput
 from backend.lab import Lab
 from ui import panels
 from ui.answers import LONGEST, Answer, meter, together
+from ui.page import HIDDEN
 from ui.pickers import PRIVATE, Picker
 from ui.settings import ALTERNATIVES, Writing
 from ui.toasts import toasts
 from ui.visitor import owner
 
 FIRST = "The lighthouse had been dark for eleven years when, one evening in March,"
-HIDDEN = "hidden"
 UNDOS = 20
 _TOKENS = '<div class="written" aria-label="What was written last, with its probabilities"></div>'
 

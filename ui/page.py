@@ -6,6 +6,15 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+HIDDEN = "hidden"  # in the page but not seen: in Gradio 6.31 what is not there yet can miss being shown
+
+
+def shows(wanted: object) -> bool | str:
+    """The `visible` of a part that holds no others. A `gr.HTML` needs none: it takes no room while it is empty.
+
+    What holds others has True and False: Gradio copies it to all that it holds."""
+    return True if wanted else HIDDEN
+
 
 @dataclass(frozen=True)
 class Page:

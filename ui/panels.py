@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
+from ui.page import HIDDEN
 from ui.pickers import PRIVATE
 from ui.toasts import silently, toasts
 
@@ -25,7 +26,7 @@ def build(
     Where it can't be told any more, the panel closes: it never shows what is no longer so.
     """
     opened = gr.State(False)
-    with gr.Accordion(label, visible="hidden", elem_id=elem_id) as panel:
+    with gr.Accordion(label, visible=HIDDEN, elem_id=elem_id) as panel:
         text = gr.Code(language=language, show_label=False, interactive=False, max_lines=40, elem_id=f"{elem_id}-text")
 
     @toasts
@@ -37,7 +38,7 @@ def build(
             return [gr.skip()] * 3
         return [gr.skip(), gr.skip(), tell(*values[:3], request, *values[3:])]
 
-    closed = [False, gr.update(visible="hidden"), ""]
+    closed = [False, gr.update(visible=HIDDEN), ""]
     button.click(on_open, list(inputs), [opened, panel, text], **PRIVATE)
     panel.collapse(lambda: closed, None, [opened, panel, text], **PRIVATE)
     gr.on(

@@ -14,6 +14,7 @@ from backend.recipes import METHODS
 from backend.recipes.params import LORAS, PROMPTS, TrainParams
 from ui import tune_views
 from ui.forms import Form
+from ui.page import HIDDEN, shows
 
 FIRST = next(iter(METHODS))
 SHARED = TrainParams.model_fields
@@ -61,15 +62,15 @@ class TuneForm:
             self.roles = [
                 gr.Dropdown(
                     [("by its name", "")], value="", label=f"{role.capitalize()} is the column", min_width=160,
-                    elem_id=f"tune-role-{role}", visible=role in ROLES[:4],
+                    elem_id=f"tune-role-{role}", visible=shows(role in ROLES[:4]),
                 )
                 for role in ROLES
             ]  # fmt: skip
         self.bad_rows = gr.Radio(
-            STOP_OR_DROP, value="stop", label="What becomes of wrong rows", visible=False, elem_id="tune-bad-rows"
+            STOP_OR_DROP, value="stop", label="What becomes of wrong rows", visible=HIDDEN, elem_id="tune-bad-rows"
         )
         self.same_rows = gr.Radio(
-            SAME, value="keep", label="What becomes of rows that are there twice", visible=False,
+            SAME, value="keep", label="What becomes of rows that are there twice", visible=HIDDEN,
             elem_id="tune-same-rows",
         )  # fmt: skip
         with gr.Accordion("Which rows", open=False, elem_id="tune-which-rows"):
@@ -79,7 +80,7 @@ class TuneForm:
     def long(self) -> None:
         """What becomes of rows that are too long; shown once some are."""
         self.long_rows = gr.Radio(
-            LONG, value="cut", label="What becomes of rows that are too long", visible=False, elem_id="tune-long-rows"
+            LONG, value="cut", label="What becomes of rows that are too long", visible=HIDDEN, elem_id="tune-long-rows"
         )
         self.components.append(self.long_rows)
 
@@ -178,7 +179,8 @@ class TuneForm:
         """Updates for the accordion and each role field: the columns that there are, what is chosen."""
         choices = [("by its name", ""), *((column, column) for column in look["columns"])]
         fields = [
-            gr.update(choices=choices, value=mapping.get(role, ""), visible=role in look["roles"]) for role in ROLES
+            gr.update(choices=choices, value=mapping.get(role, ""), visible=shows(role in look["roles"]))
+            for role in ROLES
         ]
         unknown = bool(look["problem"]) and look["problem"]["code"] == "data.columns"
         return [gr.update(open=unknown or bool(mapping)), *fields]

@@ -19,6 +19,7 @@ from ui.data import told
 from ui.data.desk import BUSY, PLAIN, PRESS, PRIVATE, Desk, Panel
 from ui.data.grid import facts as facts_of
 from ui.data.view import START
+from ui.page import HIDDEN, shows
 from ui.toasts import as_json, toasts
 from ui.visitor import owner
 
@@ -55,9 +56,9 @@ def build(desk: Desk) -> Picking:
             info="A sample, a file of yours, or owner/name on the Hub", allow_custom_value=True, scale=4,
             min_width=220, elem_id="data-dataset",
         )  # fmt: skip
-        part = gr.Dropdown([], label="Split", visible=False, min_width=140, elem_id="data-split")
+        part = gr.Dropdown([], label="Split", visible=HIDDEN, min_width=140, elem_id="data-split")
         revision = gr.Dropdown(
-            [], label="Revision", info="Branch, tag or commit", allow_custom_value=True, visible=False, min_width=140,
+            [], label="Revision", info="Branch, tag or commit", allow_custom_value=True, visible=HIDDEN, min_width=140,
             elem_id="data-revision",
         )  # fmt: skip
         upload = gr.UploadButton(
@@ -69,7 +70,7 @@ def build(desk: Desk) -> Picking:
         places = gr.Textbox("", visible=False)
     with gr.Row(elem_id="data-line"):
         facts = gr.HTML(elem_id="data-facts", **PLAIN)
-        bring = gr.Button("Bring a part here", size="sm", scale=0, min_width=150, visible=False, elem_id="data-bring")
+        bring = gr.Button("Bring a part here", size="sm", scale=0, min_width=150, visible=HIDDEN, elem_id="data-bring")
         tune = gr.Button("Use for tuning", variant="primary", size="sm", scale=0, min_width=130, elem_id="data-tune")
         evaluate = gr.Button(
             "Use for evaluation", size="sm", scale=0, min_width=150, visible="evaluate" in desk.page.has,
@@ -118,8 +119,8 @@ def build(desk: Desk) -> Picking:
         return [
             about["dataset"],
             facts_of(about),
-            gr.update(visible=about["remote"]),
-            gr.update(visible=about["hub"], value=None),
+            gr.update(visible=shows(about["remote"])),
+            gr.update(visible=shows(about["hub"]), value=None),
             gr.update(visible=about["hub"], open=False),
             "",
         ]
@@ -139,7 +140,7 @@ def begun(desk: Desk, view: dict[str, Any], request: gr.Request, panels: Sequenc
     ]
     now = json.dumps([view["config"], view["split"]])
     chosen = gr.update(
-        choices=splits, value=now if now in [key for _, key in splits] else None, visible=len(splits) > 1
+        choices=splits, value=now if now in [key for _, key in splits] else None, visible=shows(len(splits) > 1)
     )
     updates = [one for panel in panels for one in panel.begin(about | {"view": view})]
     return [view | {"dataset": about["dataset"]}, chosen, *updates]

@@ -15,6 +15,7 @@ from ui.data import grid as grids
 from ui.data import row as rows
 from ui.data.desk import BUSY, PLAIN, PRESS, PRIVATE, About, Desk, Panel, names, ticket
 from ui.data.view import LENGTH, acted, address, signed, unsigned
+from ui.page import shows
 from ui.toasts import toasts
 
 OPS = ["contains", "=", "!=", "<", "<=", ">", ">=", "starts", "matches", "null", "not null"]
@@ -75,9 +76,9 @@ def build(desk: Desk) -> Rows:
                 [], multiselect=True, label="Columns searched", info="None chosen searches all text", min_width=200,
                 elem_id="data-within",
             )  # fmt: skip
-    chips = gr.HTML(elem_id="data-chips", js_on_load=PRESS, visible=False, **PLAIN)
+    chips = gr.HTML(elem_id="data-chips", js_on_load=PRESS, **PLAIN)
     grid = gr.HTML('<p class="quiet">The rows will be here.</p>', elem_id="data-grid", js_on_load=PRESS, **PLAIN)
-    opened = gr.HTML(elem_id="data-row", js_on_load=PRESS, **PLAIN, visible=False)
+    opened = gr.HTML(elem_id="data-row", js_on_load=PRESS, **PLAIN)
     with gr.Accordion("Tokens", open=False, elem_id="data-tokens"):
         with gr.Row(elem_classes="fields"):
             counted = gr.Dropdown([], label="Column with text", min_width=140, elem_id="data-counted")
@@ -102,7 +103,7 @@ def build(desk: Desk) -> Rows:
         )  # fmt: skip
         condition = data.condition(source, view["filters"])
         seen = media(shown, view, request)
-        words = gr.update(value=grids.chips(view), visible=bool(grids.chips(view)))
+        words = grids.chips(view)
         order_now = gr.update(value=[signed(one) for one in view["sort"]])
         said = {"address": address(view, condition), "where": condition, "query": view["q"]}
         told = [order_now, json.dumps(said, ensure_ascii=False)]
@@ -138,7 +139,7 @@ def build(desk: Desk) -> Rows:
     def on_open(view: dict[str, Any], event: gr.EventData, request: gr.Request) -> Any:
         pressed = event._data
         if pressed.get("act") == "close":
-            return gr.update(value="", visible=False)
+            return ""
         if pressed.get("act") != "open":
             return gr.skip()
         return show_row(view, int(pressed["row"]), request)
@@ -155,7 +156,7 @@ def build(desk: Desk) -> Rows:
                     shown[one["name"]] = _url("image/webp", picture)
             elif one["kind"] == "audio" and held and (held["bytes"] or 0) <= SOUND:
                 shown[one["name"]] = _url(_sound(held), data.media(source, number, one["name"]))
-        return gr.update(value=rows.row(number, cells, about, shown), visible=True)
+        return rows.row(number, cells, about, shown)
 
     @toasts
     def on_ask(view: dict[str, Any], event: gr.EventData, request: gr.Request) -> Any:
@@ -220,8 +221,8 @@ def build(desk: Desk) -> Rows:
             gr.update(choices=texts, value=list(dict.fromkeys(view["within"]))),
             gr.update(choices=texts, value=texts[0] if texts else None),
             "",
-            gr.update(value="", visible=False),
-            gr.update(value="Make an index", visible=bool(texts) and not about["remote"]),
+            "",
+            gr.update(value="Make an index", visible=shows(texts and not about["remote"])),
         ]
 
     panel = Panel([column, order, columns, within, counted, lengths, opened, index], begin)

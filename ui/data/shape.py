@@ -12,6 +12,7 @@ from backend.data.hub import LICENCES
 from backend.errors import BadInput
 from ui.data import told
 from ui.data.desk import BUSY, PLAIN, PRESS, PRIVATE, About, Desk, Panel, names, ticket
+from ui.page import HIDDEN
 from ui.toasts import as_json, toasts
 
 STEPS: dict[str, tuple[str, ...]] = {  # what a step asks for, in the order of its fields
@@ -204,6 +205,6 @@ def _slots(kind: str) -> list[Any]:
     """The fields that a step asks for."""
     labels = STEPS[kind]
     return [
-        gr.update(label=labels[i], visible=True, value="") if i < len(labels) else gr.update(visible=False, value="")
+        gr.update(label=labels[i], visible=True, value="") if i < len(labels) else gr.update(visible=HIDDEN, value="")
         for i in range(3)
     ]

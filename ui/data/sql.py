@@ -13,6 +13,7 @@ import pandas
 
 from ui.data import told
 from ui.data.desk import BUSY, PLAIN, PRIVATE, About, Desk, Panel, fresh, names, ticket
+from ui.page import HIDDEN, shows
 from ui.toasts import toasts
 
 CLICK = "() => { setTimeout(() => document.querySelector('#data-file')?.click(), 50); }"
@@ -49,15 +50,15 @@ def build(desk: Desk) -> Panel:
             ]
         with gr.Row(elem_classes="fields"):
             kind = gr.Dropdown(CHARTS, value="Table", label="Shown as", min_width=110, elem_id="data-chart")
-            across = gr.Dropdown([], label="Across", visible=False, min_width=140, elem_id="data-chart-x")
-            up = gr.Dropdown([], label="Up", visible=False, min_width=140, elem_id="data-chart-y")
+            across = gr.Dropdown([], label="Across", visible=HIDDEN, min_width=140, elem_id="data-chart-x")
+            up = gr.Dropdown([], label="Up", visible=HIDDEN, min_width=140, elem_id="data-chart-y")
         answer = gr.HTML(elem_id="data-answer", **PLAIN)
         plots = [
             gr.BarPlot(visible=False, height=320, y_lim=[0, None], elem_id="data-bars"),
             gr.LinePlot(visible=False, height=320, elem_id="data-line-plot"),
             gr.ScatterPlot(visible=False, height=320, elem_id="data-points"),
         ]
-    file = gr.DownloadButton("file", elem_id="data-file", visible="hidden")
+    file = gr.DownloadButton("file", elem_id="data-file", visible=HIDDEN)
 
     @toasts
     def on_sql(
@@ -118,8 +119,8 @@ def charted(found: Mapping[str, Any], kind: str, x: str, y: str) -> list[Any]:
     if kind != "Table" and not drawn:
         shown = f'<p class="quiet">A chart needs a column of numbers.</p>{shown}'
     choices = [
-        gr.update(choices=columns, value=x, visible=kind != "Table"),
-        gr.update(choices=numbers, value=y or None, visible=kind != "Table"),
+        gr.update(choices=columns, value=x, visible=shows(kind != "Table")),
+        gr.update(choices=numbers, value=y or None, visible=shows(kind != "Table")),
     ]
     plots = [
         gr.update(value=_frame(found, x, y), x=x, y=y, visible=True)

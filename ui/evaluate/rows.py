@@ -10,6 +10,7 @@ from backend.evaluations import SHOWS
 from ui import evaluate_views as drawn
 from ui import views
 from ui.evaluate.desk import PRIVATE, Desk, Panel, Told
+from ui.page import HIDDEN, shows
 from ui.toasts import toasts
 from ui.visitor import owner
 
@@ -32,7 +33,7 @@ class Rows:
         with gr.Row(elem_classes="ways"):
             self.chosen = gr.HTML(elem_id="evaluate-chosen", padding=False)
             self.every = gr.Button(
-                "All rows again", size="sm", scale=0, min_width=120, visible="hidden", elem_id="evaluate-every"
+                "All rows again", size="sm", scale=0, min_width=120, visible=HIDDEN, elem_id="evaluate-every"
             )
         self.rows = gr.HTML(elem_id="evaluate-rows", padding=False)
         with gr.Row(elem_id="evaluate-pager"):
@@ -72,7 +73,7 @@ class Rows:
         ) -> list[Any]:
             """A page of rows, and which of Back and More lead on."""
             if not run_id:
-                return ["", gr.update(visible="hidden"), "", gr.skip(), gr.skip()]
+                return ["", gr.update(visible=HIDDEN), "", gr.skip(), gr.skip()]
             who = owner(request)
             told = lab.evaluations.results(run_id, who)
             column, _, value = (where or "").partition("\n")
@@ -89,7 +90,7 @@ class Rows:
             )
             return [
                 f'<p class="quiet">{note}</p>' if note else "",
-                gr.update(visible=True if only else "hidden"),
+                gr.update(visible=shows(only)),
                 drawn.examples(told, found, by or "", begin),
                 gr.update(interactive=begin > 0),
                 gr.update(interactive=begin + LENGTH < found["total"]),

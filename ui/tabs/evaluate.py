@@ -20,7 +20,7 @@ from ui.evaluate import choosing, dashboard, harness, keeping, why
 from ui.evaluate.desk import PRIVATE, Desk
 from ui.evaluate.rows import Rows
 from ui.forms import Form
-from ui.page import Page
+from ui.page import HIDDEN, Page
 from ui.toasts import toasts
 from ui.visitor import owner
 
@@ -40,7 +40,7 @@ PICK = """element.addEventListener("click", event => {
 def build(lab: Lab, page: Page) -> None:
     fields = RECIPES[RECIPE].params.model_fields
     timer = gr.Timer(1, active=False)
-    file = gr.DownloadButton(visible="hidden", elem_id="evaluate-file")
+    file = gr.DownloadButton(visible=HIDDEN, elem_id="evaluate-file")
     desk = Desk(lab, page, gr.State(""), gr.State(""), timer, file)
     shown, watched, where = desk.shown, desk.watched, desk.where
     with gr.Row(elem_classes="beside"):

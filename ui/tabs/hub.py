@@ -14,7 +14,7 @@ import gradio as gr
 from backend.lab import Lab
 from ui.hub import views
 from ui.hub.desk import START, Desk
-from ui.page import Page
+from ui.page import HIDDEN, Page, shows
 from ui.toasts import silently, toasts
 from ui.visitor import owner
 
@@ -45,7 +45,7 @@ def build(lab: Lab, page: Page) -> None:
     fits = gr.HTML(elem_id="hub-fits", js_on_load=ACT, **PLAIN)
     body = gr.HTML(elem_id="hub-body", js_on_load=ACT, **PLAIN)
     upload = gr.UploadButton(
-        "Upload files into it", file_count="multiple", size="sm", scale=0, min_width=170, visible="hidden",
+        "Upload files into it", file_count="multiple", size="sm", scale=0, min_width=170, visible=HIDDEN,
         elem_id="hub-upload",
     )  # fmt: skip
     timer = gr.Timer(1.5, active=False)
@@ -56,7 +56,7 @@ def build(lab: Lab, page: Page) -> None:
         can = bool(view["repository"]) and silently(desk.hub.repositories.is_mine, lambda: False)(
             who, view["repository"]
         )
-        update = gr.update(visible=can or "hidden")
+        update = gr.update(visible=shows(can))
         active = gr.Timer(active=desk.busy(view, who))
         return [view, desk.head(view, who), desk.transfers(who), desk.body(view, who), fit, update, active]
 

@@ -20,7 +20,7 @@ from backend.lab import Lab
 from backend.recipes import METHODS
 from ui import after, charts, run_views, views
 from ui.folding import View, Views
-from ui.page import Page
+from ui.page import HIDDEN, Page
 from ui.toasts import toasts
 from ui.visitor import owner
 
@@ -45,7 +45,7 @@ def build(lab: Lab, page: Page) -> None:
     held = Views(lab.watch)
     seen = gr.Textbox("", visible=False)
     timer = gr.Timer(1, active=False)
-    file = gr.DownloadButton("file", elem_id="run-file", visible="hidden")
+    file = gr.DownloadButton("file", elem_id="run-file", visible=HIDDEN)
     with gr.Column(elem_id="run-empty") as empty:
         gr.HTML('<p class="empty">Your runs will be here. Start one in Tune.</p>', padding=False)
         start = gr.Button("Go to Tune", variant="primary", size="sm", elem_id="run-go-tune", scale=0, min_width=120)
@@ -60,15 +60,15 @@ def build(lab: Lab, page: Page) -> None:
             ahead = _button("Move ahead", "run-ahead")
             behind = _button("Move behind", "run-behind")
             share = _button("Make public", "run-share")
-        told = gr.HTML(elem_id="run-public", visible=False, padding=False)
+        told = gr.HTML(elem_id="run-public", padding=False)
         with gr.Row(visible=False, elem_id="run-sure") as sure:
             gr.HTML("Cancel ends the run now. What it learned since its last checkpoint is lost.", padding=False)
             yes = _button("Cancel the run", "run-cancel-yes", "stop")
             no = _button("Let it run", "run-cancel-no")
-        family = gr.HTML(elem_id="run-family", js_on_load=OPEN_LINK, padding=False, visible=False)
+        family = gr.HTML(elem_id="run-family", js_on_load=OPEN_LINK, padding=False)
         pictures = gr.HTML(elem_id="run-charts", js_on_load=charts.POINTING, padding=False)
-        group = gr.HTML(elem_id="run-group", js_on_load=charts.POINTING, padding=False, visible=False)
-        samples = gr.HTML(elem_id="run-samples", padding=False, visible=False)
+        group = gr.HTML(elem_id="run-group", js_on_load=charts.POINTING, padding=False)
+        samples = gr.HTML(elem_id="run-samples", padding=False)
         log = gr.HTML({}, html_template=run_views.LOG_PANE, js_on_load=LOG, elem_id="run-log", padding=False)
         with gr.Row(elem_id="run-files"):
             made = gr.HTML(elem_id="run-artifacts", padding=False)
@@ -233,11 +233,10 @@ def _parts(
     head, made = run_views.header(status, view), run_views.artifacts(status)
 
     def family(_: Any) -> list[Any]:
-        drawn = run_views.family(lineage(), status["id"])
-        return [gr.update(value=drawn, visible=bool(drawn))]
+        return [run_views.family(lineage(), status["id"])]
 
     def sweep() -> Any:
-        return gr.update(value=compared() if beside else "", visible=bool(beside))
+        return compared() if beside else ""
 
     return [
         _Part(watched, 3, lambda _: [gr.update(visible=False), gr.update(visible=True), gr.Timer(active=watched)]),
@@ -247,7 +246,7 @@ def _parts(
         _Part(state, 1, family),
         _Part(view.measured, 1, lambda _: [charts.page(view.curves())]),
         _Part(stand, 1, lambda _: [sweep()]),
-        _Part(view.drawn, 1, lambda _: [gr.update(value=run_views.samples(view), visible=bool(view.samples))]),
+        _Part(view.drawn, 1, lambda _: [run_views.samples(view)]),
         _Part(view.lines, 1, lambda had: [run_views.log(view, had or 0)]),
         _Part(views.mark(made), 1, lambda _: [made]),
         _Part(takes, 1, lambda _: [gr.update(visible=takes, open=False)]),
@@ -263,7 +262,7 @@ def _sharing(status: Mapping[str, Any]) -> list[Any]:
     words = f"Public: who has {link} sees charts, samples, settings and log. What it made stays yours."
     return [
         gr.update(value=title, visible=status["yours"]),
-        gr.update(value=f"<p class=quiet>{words}</p>", visible=status["public"] and status["yours"]),
+        f"<p class=quiet>{words}</p>" if status["public"] and status["yours"] else "",
     ]
 
 

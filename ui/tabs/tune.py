@@ -16,7 +16,7 @@ from backend.lab import Lab
 from backend.recipes import METHODS
 from backend.recipes.params import check
 from ui import tune_views
-from ui.page import Page
+from ui.page import Page, shows
 from ui.toasts import as_json, toasts
 from ui.tune_form import FIRST, TuneForm, picker
 from ui.visitor import owner
@@ -110,7 +110,7 @@ def build(lab: Lab, page: Page) -> None:
     def draw(look: Mapping[str, Any], mapping: Mapping[str, str], rules: Mapping[str, str]) -> list[Any]:
         """An update for each of `looked`."""
         trouble, report = tune_views.problem(look["problem"]), look["report"]
-        bad, same = gr.update(visible=bool(report["wrong"])), gr.update(visible=bool(report["twice"]))
+        bad, same = gr.update(visible=shows(report["wrong"])), gr.update(visible=shows(report["twice"]))
         return [tune_views.facts(look, rules), "", trouble, bad, same, *form.show_columns(look, mapping)]
 
     def looking(name: str, cell: str, rules: Mapping[str, str], mapping: dict[str, str], who: str) -> list[Any]:
@@ -222,7 +222,7 @@ def build(lab: Lab, page: Page) -> None:
     def on_lens(request: gr.Request, *values: Any) -> list[Any]:
         recipe, params, _ = form.read(values)
         seen, drops = lab.lens(recipe, params, owner(request)), recipe == "reward"
-        return [tune_views.lens(seen, left_out=drops), gr.update(visible=bool(seen["long"]["count"]) and not drops)]
+        return [tune_views.lens(seen, left_out=drops), gr.update(visible=shows(seen["long"]["count"] and not drops))]
 
     @toasts
     def on_code(request: gr.Request, *values: Any) -> Any:
