@@ -10,6 +10,7 @@ from typing import Any
 from backend import events as ev
 from backend.recipes import METHODS
 from backend.recipes.params import TrainParams
+from backend.recipes.part import Part
 from backend.starter import MODEL_ID, SAMPLES
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -61,7 +62,9 @@ def card(status: Mapping[str, Any], story: Story, lineage: Sequence[Mapping[str,
         base_model_relation="finetune" if "model" in kinds else "adapter",
         library_name="transformers" if "model" in kinds else "peft",
         pipeline_tag="text-classification" if status["recipe"] == "reward" else "text-generation",
-        datasets=[dataset] if "/" in dataset and not dataset.startswith(("sample/", "upload/")) else None,
+        datasets=[Part.read(dataset).name]
+        if "/" in dataset and not dataset.startswith(("sample/", "upload/"))
+        else None,
         license=licence,
         tags=["atelier", status["recipe"], adapter],
     )

@@ -18,6 +18,7 @@ from backend.engines.tasks import TASKS, kind_in
 from backend.errors import BadInput, HubError, LabError, NotFound
 from backend.jobs import Run
 from backend.recipes.loading import hub_errors
+from backend.recipes.part import Part
 from backend.recipes.provider import NAME as PROVIDER
 from backend.settings import Settings
 from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready
@@ -195,7 +196,7 @@ class Catalog:
         return sorted({"/".join(path.parents[2].name.split("--")[1:]) for path in folders})
 
     def dataset(self, name: str, owner: str) -> str:
-        """What a process loads for `name`: a sample id, a file, or a Hub id."""
+        """What a process loads for `name`: a sample id, a file, or a Hub id, which may say which part of it."""
         name = name.strip()
         if name.startswith("upload/"):
             return str(self.store.uploaded(name, owner))
@@ -214,8 +215,8 @@ class Catalog:
                     f"There is no file {name[:120]!r}.", "Check the path or upload the file.", "data.unknown"
                 )
             return str(path)
-        self.hub_id(name)
-        self._on_hub(name, "dataset")
+        self.hub_id(which := Part.read(name).name)
+        self._on_hub(which, "dataset")
         return name
 
     def hub_id(self, name: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from backend.errors import BadInput
 from backend.recipes.loading import hub_errors
+from backend.recipes.part import Part
 
 _ON_HUB = re.compile(r"[\w.\-]{1,96}/[\w.\-]{1,96}")
 _TASK = "text-generation"
@@ -27,13 +28,15 @@ def files(told: Mapping[str, Any], model: int, repo: str, card: str) -> dict[str
     if not mine:
         raise BadInput("This evaluation has no figure of that model.", "Choose another.")
     dataset, day = str(told["dataset"]), datetime.fromtimestamp(told.get("at") or 0, UTC)
-    on_hub = bool(_ON_HUB.fullmatch(dataset)) and not dataset.startswith(("sample/", "upload/", "run/"))
+    part = Part.read(dataset)
+    on_hub = bool(_ON_HUB.fullmatch(part.name)) and not dataset.startswith(("sample/", "upload/", "run/"))
     made: Any = ModelCard(card) if card.strip() else ModelCard(f"---\n{{}}\n---\n\n# {repo.split('/')[-1]}\n")
     kept = [one for one in made.data.eval_results or [] if one.dataset_name != dataset]
     new = [
         EvalResult(
-            task_type=_TASK, dataset_type=dataset, dataset_name=dataset, metric_type=one["figure"],
-            metric_name=one["title"], metric_value=_written(one),
+            task_type=_TASK, dataset_type=part.name, dataset_name=dataset, metric_type=one["figure"],
+            metric_name=one["title"], metric_value=_written(one), dataset_config=part.config or None,
+            dataset_split=part.split or None, dataset_revision=part.revision or None,
         )
         for one in mine
     ]  # fmt: skip
@@ -43,12 +46,12 @@ def files(told: Mapping[str, Any], model: int, repo: str, card: str) -> dict[str
     if on_hub:
         entries = [
             EvalResultEntry(
-                dataset_id=dataset, task_id=one["figure"], value=_written(one), date=day.strftime("%Y-%m-%d"),
-                notes=_notes(one),
+                dataset_id=part.name, dataset_revision=part.revision or None, task_id=one["figure"],
+                value=_written(one), date=day.strftime("%Y-%m-%d"), notes=_notes(one),
             )
             for one in mine
         ]  # fmt: skip
-        found[f".eval_results/{dataset.split('/')[1]}.yaml"] = yaml_dump(eval_result_entries_to_yaml(entries))
+        found[f".eval_results/{part.name.split('/')[1]}.yaml"] = yaml_dump(eval_result_entries_to_yaml(entries))
     return found
 
 

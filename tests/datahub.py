@@ -22,6 +22,17 @@ import pytest
 MAIN, CONVERTED, OLD = "a" * 40, "b" * 40, "e" * 40
 TOKEN = "hf_visitor_of_the_test"
 
+PARTS = ("de/test", "de/train", "en/test", "en/train")  # config and split
+CONFIGS = b"""---
+configs:
+- config_name: de
+  data_files: [{split: train, path: de/train.parquet}, {split: test, path: de/test.parquet}]
+- config_name: en
+  data_files: [{split: train, path: en/train.parquet}, {split: test, path: en/test.parquet}]
+---
+# Two configs
+"""
+
 
 def parquet(start: int, count: int) -> bytes:
     out, numbers = io.BytesIO(), range(start, start + count)
@@ -169,7 +180,7 @@ class Hub(BaseHTTPRequestHandler):
             files = self.files(match[1], match[2])
             if files is not None:
                 if unquote(match[3]) in files:
-                    self.answer_file(files[unquote(match[3])])
+                    self.answer_file(files[unquote(match[3])], self.commit(unquote(match[2])))
                 else:
                     self.refuse(404, "EntryNotFound")
         else:
@@ -185,11 +196,13 @@ class Hub(BaseHTTPRequestHandler):
             self.refuse(403, "GatedRepo")
         else:
             commits = self.repositories[name]
-            commit = {"main": MAIN, "v1": OLD, "refs/convert/parquet": CONVERTED}.get(revision, revision)
-            if commit in commits:
+            if (commit := self.commit(revision)) in commits:
                 return commits[commit]
             self.refuse(404, "RevisionNotFound")
         return None
+
+    def commit(self, revision: str) -> str:
+        return {"main": MAIN, "v1": OLD, "refs/convert/parquet": CONVERTED}.get(revision, revision)
 
     def refuse(self, status: int, code: str) -> None:
         self.send_response(status)
@@ -206,15 +219,15 @@ class Hub(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
 
-    def answer_file(self, data: bytes) -> None:
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+    def answer_file(self, data: bytes, commit: str) -> None:
+        whole, asked = data, re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         self.send_response(206 if asked else 200)
         if asked:
             first, last = int(asked[1]), min(int(asked[2] or len(data) - 1), len(data) - 1)
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
             data = data[first : last + 1]
-        self.send_header("ETag", '"etag"')
-        self.send_header("X-Repo-Commit", MAIN)
+        self.send_header("ETag", f'"{hashlib.sha256(whole).hexdigest()}"')
+        self.send_header("X-Repo-Commit", commit)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if self.command != "HEAD":
@@ -253,6 +266,11 @@ def serving() -> Iterator[tuple[str, type[Hub]]]:
         "ann/private": {MAIN: own, CONVERTED: converted},
         "ann/private-csv": {MAIN: plain},
         "ann/gated": {MAIN: own, CONVERTED: converted},
+        "ann/configs": {
+            MAIN: {"README.md": CONFIGS, **{f"{part}.parquet": parquet(i, 3) for i, part in enumerate(PARTS)}},
+            CONVERTED: {f"{part}/0000.parquet": parquet(i, 3) for i, part in enumerate(PARTS)},
+            OLD: {"README.md": CONFIGS, **{f"{part}.parquet": parquet(10 + i, 3) for i, part in enumerate(PARTS)}},
+        },
     }
     Hub.renamed = {"ann/former": "ann/public"}
     Hub.sent, Hub.asked, Hub.made, Hub.stored = 0, [], {}, {}
@@ -270,6 +288,7 @@ def here(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr("datasets.config.HF_ENDPOINT", endpoint)
     template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # its storage speaks no plain HTTP

@@ -26,6 +26,7 @@ class Page:
     chat_with: gr.State  # [model, adapter] to talk to, [] for no wish
     model: gr.State  # [tab, model]: the model that Tune or Evaluate takes over, [] for no wish
     dataset: gr.State  # the dataset that the Tune tab takes over, '' for no wish
+    look: gr.State  # what the Data tab opens, {} for no wish: keys of its view, and `findings`, a run of checks
     clone: gr.State  # id of the run whose settings the Tune tab takes over, '' for no wish
     message: gr.State  # what the Text tab takes over as the message to send, '' for no wish
     evaluate: gr.State  # what the Evaluate tab takes over, '' for no wish: a dataset, or run/ID of an evaluation

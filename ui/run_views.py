@@ -155,24 +155,32 @@ def full_log(events: Iterable[ev.Event]) -> str:
 
 
 def samples(view: View) -> str:
-    """Watch it learn: for each prompt the reference, what the base said and what the model said at each checkpoint."""
+    """Watch it learn: for each prompt the reference, what the base said and what the model said at each checkpoint.
+
+    A run that only answers has neither reference nor base, and there is nothing to learn.
+    """
     if not view.samples:
         return ""
     steps = list(view.samples)
     newest = view.samples[steps[-1]]
+    learns = any("base" in row for row in newest)
     cards = []
     for row in newest:
         prompt = row.get("prompt", "")
         said = [(step, _answer(view.samples[step], prompt)) for step in steps]
-        lines = [("Should be", row.get("reference"), "should"), ("Base", row.get("base"), "base")]
-        lines += [(f"Step {step:,}", answer, "now" if step == steps[-1] else "then") for step, answer in said]
+        lines = [("Should be", row.get("reference") or None, "should"), ("Base", row.get("base"), "base")]
+        lines += [
+            (f"Step {step:,}" if learns else "Answer", answer, "now" if step == steps[-1] else "then")
+            for step, answer in said
+        ]
         body = "".join(
             f'<div class="said said-{kind}"><dt>{text(name)}</dt><dd>{text(answer) or "<i>nothing</i>"}</dd></div>'
             for name, answer, kind in lines
             if answer is not None
         )
         cards.append(f'<article class="sample"><p>{text(prompt)}</p><dl>{body}</dl></article>')
-    return f'<h3>Watch it learn</h3><div class="samples">{"".join(cards)}</div>'
+    title = "Watch it learn" if learns else "The first answers"
+    return f'<h3>{title}</h3><div class="samples">{"".join(cards)}</div>'
 
 
 def _answer(rows: Sequence[Mapping[str, Any]], prompt: str) -> str | None:

@@ -47,7 +47,7 @@ def build(lab: Lab) -> gr.Blocks:
     with gr.Blocks(title="Atelier", analytics_enabled=False) as blocks:
         # Made out here: what is made inside Tabs counts as one of them, and the tabs change places.
         shown, wish, clone, dataset = gr.State(""), gr.State([]), gr.State(""), gr.State("")
-        message, measured, model = gr.State(""), gr.State(""), gr.State([])
+        message, measured, model, look = gr.State(""), gr.State(""), gr.State([]), gr.State({})
         with gr.Row(elem_id="header"):
             header = gr.HTML(name(lab.where()), padding=False)
             sign_in.draw(lab, blocks)
@@ -55,8 +55,8 @@ def build(lab: Lab) -> gr.Blocks:
             theme.click(None, js="() => atelier.theme()", api_visibility="private")
         with gr.Tabs(elem_id="tabs") as tabs:
             page = Page(
-                blocks=blocks, tabs=tabs, run=shown, chat_with=wish, model=model, dataset=dataset, clone=clone,
-                message=message, evaluate=measured, has=frozenset(key for key, *_ in tabs_of(lab)),
+                blocks=blocks, tabs=tabs, run=shown, chat_with=wish, model=model, dataset=dataset, look=look,
+                clone=clone, message=message, evaluate=measured, has=frozenset(key for key, *_ in tabs_of(lab)),
             )  # fmt: skip
             for key, title, make in tabs_of(lab):
                 with gr.Tab(title, id=key, elem_id=f"tab-{key}"):

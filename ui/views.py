@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any
 
 from backend.recipes import METHODS
 
+_PART = re.compile("(?=[@:])")
 LIVING = ("queued", "running", "stopping")
 WORDS = {
     "queued": "Queued",
@@ -162,8 +164,10 @@ def share(status: Mapping[str, Any]) -> float:
 
 
 def short(name: str) -> str:
-    """The last part of a model's or dataset's name."""
-    return str(name).rstrip("/").rpartition("/")[2] or str(name)
+    """The last part of a model's or dataset's name, with what is said of which part of that."""
+    name = str(name)
+    head, *part = [name] if name.startswith("/") else _PART.split(name, maxsplit=1)
+    return "".join([head.rstrip("/").rpartition("/")[2], *part]) or name
 
 
 def what(status: Mapping[str, Any]) -> str:

@@ -45,8 +45,7 @@ def sorts(given: Sequence[Mapping[str, Any]]) -> tuple[Sort, ...]:
 
 
 def other(source: Source, name: str) -> Source:
-    """Another dataset of the same visitor's, `owner/name:split` for one split of it, `:split` for one of this."""
-    dataset, _, split = name.strip().partition(":")
-    if not dataset:
-        return replace(source, split=split)
-    return Source(dataset, source.owner, split=split, token=source.token)
+    """Another dataset of the same visitor's, or a part of it as `Part` tells; `:split` for a split of this one."""
+    if name.strip().startswith(":"):
+        return replace(source, split=name.strip()[1:])
+    return Source(name, source.owner, token=source.token)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from backend.data.opened import Opened, hub_only
+from backend.data.opened import FIRST, Opened, hub_only
 from backend.data.source import Source
 from backend.door import door
 from backend.errors import LabError
+from backend.recipes.part import Part
+
+if TYPE_CHECKING:
+    from backend.tables.hub import Listing
 
 FOUND = 30
 CARD = 60_000  # characters of a card that are shown
@@ -71,19 +75,30 @@ class Hub:
     @door
     def splits(self, source: Source) -> dict[str, list[str]]:
         """{config: [split]} of a Hub dataset; empty for a file, which is one table. Raises NotFound, HubError."""
+        return {} if self._opened.local(source) else self._listing(source).splits()
+
+    @door
+    def named(self, source: Source) -> str:
+        """The name under which a run reads the same rows; of a Hub dataset it tells the part that is not the usual."""
         if self._opened.local(source):
-            return {}
+            return source.dataset or FIRST
+        config, split = self._listing(source).pick(source.dataset, source.config, source.split)
+        config = "" if config == "default" else config
+        return str(Part(source.dataset, config, split if config or split != "train" else "", source.revision))
+
+    def _listing(self, source: Source) -> Listing:
+        """What the Hub has of it, or the cache of a machine of one's own."""
         from backend.tables import hub
 
         name = hub_only(source)
         try:
             self._opened.catalog.ask_hub(name)
-            return hub.listing(name, source.revision, self._opened.token(source)).splits()
+            return hub.listing(name, source.revision, self._opened.token(source))
         except LabError:
             there = None if self._opened.settings.public else hub.cached(name, source.revision)
             if there is None:
                 raise
-            return there[1].splits()
+            return there[1]
 
     @door
     def revisions(self, source: Source) -> list[tuple[str, str]]:

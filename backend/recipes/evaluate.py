@@ -49,7 +49,9 @@ class EvaluateParams(BaseModel):
         description="A model, MODEL + ADAPTER, or run/ID; the first is what the others are compared with",
     )
     dataset: str = Field("sample/evaluation", title="Dataset", description="A sample, an upload, a file or a Hub id")
-    dataset_split: str = Field("train", title="Split", description="Of a dataset on the Hub; a file has one split")
+    dataset_split: str = Field(
+        "train", title="Split", description="Of a Hub dataset whose name tells none; a file has one"
+    )
     columns: dict[str, str] = Field({}, title="Columns", description="Which column holds prompt, completion …")
     metrics: list[str] = Field([], title="Metrics", description="Empty takes those that fit the data")
     max_rows: int = Field(0, ge=0, title="Rows", description="Use only the first rows; 0 uses all")

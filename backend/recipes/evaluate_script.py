@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backend.recipes.evaluate import EvaluateParams
+from backend.recipes.part import Part
 from backend.recipes.provider import NAME as PROVIDER
+from backend.recipes.reading import ENDINGS, is_local
 
 _READERS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 _ON_THE_HUB = {"bleu": "sacrebleu", "chrf": "chrf", "ter": "ter", "rouge": "rouge", "meteor": "meteor", "f1": "f1",
@@ -32,8 +34,8 @@ def code(params: EvaluateParams, models: Sequence[tuple[str, str, str]], dataset
     kind = _READERS.get(path.suffix.lower(), "json")
     load = (
         f'load_dataset("{kind}", data_files={json.dumps(dataset, ensure_ascii=False)}, split="train")'
-        if path.suffix
-        else f"load_dataset({json.dumps(dataset)}, split={json.dumps(params.dataset_split)})"
+        if is_local(dataset) or path.suffix.lower() in ENDINGS
+        else Part.read(dataset).loading(params.dataset_split)
     )
     if params.max_rows:
         load += f".take({params.max_rows})"

@@ -94,7 +94,7 @@ def run(params: Params, folder: Path) -> None:
             say(ev.Measured(step=done, values={"rows_per_second": round(pace, 3)}))
             if done - len(rows) == before:
                 shown = [
-                    {"prompt": _said(row[params.column]), "reference": "", "base": "", "answer": answer or ""}
+                    {"prompt": _said(row[params.column]), "answer": answer or ""}
                     for row, answer in zip(rows[:SHOWN], answers, strict=False)
                 ]
                 say(ev.Produced(kind="samples", name="samples", step=done, data={"rows": shown}))

@@ -121,8 +121,10 @@ def _by_words(error: BaseException, name: str) -> LabError | None:
             "Choose a causal language model.",
             "model.invalid",
         )
-    if isinstance(error, ValueError) and ("Config name is missing" in text or "Unknown split" in text):
-        return BadInput(f"{name!r}: {_line(error)}", "Choose a dataset, or a split, that it has.", "data.split")
+    if isinstance(error, ValueError) and any(
+        words in text for words in ("Config name is missing", "Unknown split", "Bad split", "BuilderConfig")
+    ):
+        return BadInput(f"{name!r}: {_line(error)}", "Choose a config and a split that it has.", "data.split")
     return None
 
 

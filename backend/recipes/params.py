@@ -44,7 +44,9 @@ class TrainParams(BaseModel):
 
     model: str = Field(MODEL_ID, title="Model", description="A Hub id, or a folder saved with save_pretrained")
     dataset: str = Field(DATASET, title="Dataset", description="A sample, an upload, a file or a Hub id")
-    dataset_split: str = Field("train", title="Split", description="Of a dataset on the Hub; a file has one split")
+    dataset_split: str = Field(
+        "train", title="Split", description="Of a Hub dataset whose name tells none; a file has one"
+    )
     columns: dict[str, str] = Field(
         {}, title="Columns", description="Which column plays a role: prompt, completion, chosen, rejected, text …"
     )

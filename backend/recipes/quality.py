@@ -46,7 +46,9 @@ def run(params: Params, folder: Path) -> None:
     opened = table.open(params, folder)
     against = None
     if params.other or params.other_split:
-        told = {"split": params.other_split} | ({"dataset": params.other, "config": ""} if params.other else {})
+        told = {"split": params.other_split} | (
+            {"dataset": params.other, "config": "", "revision": ""} if params.other else {}
+        )
         against = table.open(params.model_copy(update=told), folder)
     say(ev.Logged(text=f"Checking {opened.rows:,} rows of {params.column!r}."))
 

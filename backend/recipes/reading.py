@@ -15,6 +15,7 @@ from typing import Any
 
 from backend.errors import BadData, NotFound
 from backend.recipes.loading import hub_errors
+from backend.recipes.part import Part
 from backend.starter import SAMPLES, locate
 
 Row = dict[str, Any]
@@ -245,8 +246,10 @@ def _lines(path: Path) -> Iterator[Row]:
 def _hub_rows(name: str, split: str, streaming: bool) -> Iterator[Row]:
     from datasets import load_dataset
 
-    with hub_errors(name):
-        yield from load_dataset(name, split=split, streaming=streaming)
+    part = Part.read(name)
+    names, keys = part.asked(split)
+    with hub_errors(part.name):
+        yield from load_dataset(*names, **keys, streaming=streaming)
 
 
 def shown(value: Any) -> str:

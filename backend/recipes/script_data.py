@@ -8,6 +8,7 @@ from typing import Any
 
 from backend.recipes import data
 from backend.recipes.params import TrainParams
+from backend.recipes.part import Part
 
 _READERS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".txt": "text", ".arrow": "arrow"}
 
@@ -22,7 +23,7 @@ def code(place: str, params: TrainParams, shape: data.Shape | None) -> str:
         if ending == ".txt":
             lines += 'dataset = dataset.filter(lambda row: row["text"].strip())\n'
     else:
-        lines = f"dataset = load_dataset({_text(place)}, split={_text(params.dataset_split)})\n"
+        lines = f"dataset = {Part.read(place).loading(params.dataset_split)}\n"
     if params.bad_rows == "drop":
         lines += "# The run leaves out rows in which something is wrong; here they have to be taken out before.\n"
     if params.long_rows == "drop":

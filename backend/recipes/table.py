@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.errors import BadInput
+from backend.recipes.part import Part
 
 if TYPE_CHECKING:
     from backend.tables.table import Table
@@ -47,7 +48,8 @@ def open(params: TableParams, folder: Path) -> Table:
     home = Path(os.environ.get("ATELIER_HOME") or folder)
     tables = Tables(home / "tables")
     inside = Path(params.dataset).is_relative_to(home)
-    which = (params.dataset, params.config, params.split, params.revision)
+    part = Part.read(params.dataset)
+    which = (part.name, params.config or part.config, params.split or part.split, params.revision or part.revision)
     return tables.nearby(tables.open(*which, token=os.environ.get("HF_TOKEN"), in_place=not inside))
 
 

@@ -35,7 +35,9 @@ NEAR = 512 << 20  # bytes of them that are brought here
 FETCHED = 1 << 30  # bytes of other files
 RAW = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".xlsx")  # read when there is no Parquet
 _SPLIT = re.compile(r"(?:^|/)([a-z_]+)(?:-\d{5}-of-\d{5}|/\d+)?\.parquet$")
-_NAMED = re.compile(r"(?:^|[/_.\-])(train|test|validation|valid|dev|eval)(?=[/_.\-]|$)")
+_NAMED = re.compile(r"(?:^|[/_.\-])(train|training|test|testing|eval|evaluation|validation|valid|dev|val)(?=[/_.\-]|$)")
+_SPLITS = {"training": "train", "valid": "validation", "val": "validation", "dev": "validation"}
+_SPLITS |= dict.fromkeys(("testing", "eval", "evaluation"), "test")
 _SETTINGS = {"dataset_infos.json", "dataset_dict.json", "dataset_info.json", "state.json", "config.json"}
 
 
@@ -76,12 +78,18 @@ def grouped(paths: Iterable[str], commit: str) -> Listing | None:
     for path in sorted(paths):
         if path.endswith(".parquet"):
             match = _SPLIT.search(path)
-            own.setdefault(("default", match[1] if match else "train"), []).append(path)
+            own.setdefault(("default", _called(match)), []).append(path)
         elif path.lower().endswith(RAW) and not PurePosixPath(path).name.startswith(".") and _is_data(path):
             match = _NAMED.search(path)
-            raw.setdefault(("default", match[1] if match else "train"), []).append(path)
+            raw.setdefault(("default", _called(match)), []).append(path)
     found = own or raw
     return Listing(found, commit, raw=not own) if found else None
+
+
+def _called(match: re.Match[str] | None) -> str:
+    """A split by the name that `datasets` gives it."""
+    split = match[1] if match else "train"
+    return _SPLITS.get(split, split)
 
 
 def _is_data(path: str) -> bool:

@@ -65,6 +65,11 @@ def test_a_card_keeps_what_others_measured() -> None:
         ("other/set", "accuracy", 12.5),
         ("ann/questions", "exact_match", 73.1),
     ]
+    part: Any = ModelCard(eval_results.files(told("ann/questions@v1:de/test"), 1, "ann/mine", "")["README.md"]).data
+    one = part.eval_results[0]
+    assert (one.dataset_type, one.dataset_config, one.dataset_split, one.dataset_revision) == (
+        "ann/questions", "de", "test", "v1",
+    )  # fmt: skip
     again = eval_results.files(told(), 1, "ann/mine", found["README.md"])
     assert again["README.md"] == found["README.md"]  # measured again, it is replaced
     import yaml

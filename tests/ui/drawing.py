@@ -38,6 +38,7 @@ def drawn(part: Callable[[Lab, Page], None], lab: Lab) -> gr.Blocks:
                     chat_with=gr.State([]),
                     model=gr.State([]),
                     dataset=gr.State(""),
+                    look=gr.State({}),
                     clone=gr.State(""),
                     message=gr.State(""),
                     evaluate=gr.State(""),

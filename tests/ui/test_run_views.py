@@ -68,6 +68,14 @@ def test_samples_show_how_the_answers_changed() -> None:
     assert run_views.samples(View()) == ""
 
 
+def test_answers_that_nothing_is_learned_from_have_nothing_to_be() -> None:
+    page = run_views.samples(
+        fold(ev.Produced(kind="samples", step=8, data={"rows": [{"prompt": "2?", "answer": "4"}]}))
+    )
+    assert [word in page for word in ("The first answers", "<dt>Answer</dt>", "<dd>4</dd>")] == [True] * 3
+    assert [word in page for word in ("Should be", "Base", "Step")] == [False] * 3
+
+
 def test_the_log_is_sent_from_where_the_page_has_it() -> None:
     view = fold(*(ev.Wrote(at=0, text=f"line {i}") for i in range(LINES + 5)))
     every = run_views.log(view)

@@ -132,6 +132,7 @@ def build(desk: Desk) -> Picking:
 def begun(desk: Desk, view: dict[str, Any], request: gr.Request, panels: Sequence[Panel]) -> list[Any]:
     """The view as it is now known, the splits, then a value for each part of the panels."""
     source = desk.source(view, request)
+    view = view | {key: getattr(source, key) for key in ("dataset", "config", "split", "revision")}
     about = desk.lab.data.facts(source)
     splits = [
         (f"{config} / {split}", json.dumps([config, split]))

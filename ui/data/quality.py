@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -14,11 +15,21 @@ from ui.toasts import toasts
 from ui.visitor import owner
 
 
-def build(desk: Desk) -> tuple[Panel, gr.HTML]:
-    """The panel, and the HTML in which findings can be pressed."""
+@dataclass(frozen=True)
+class Quality:
+    """The panel, what it opens in, the HTML in which findings can be pressed, and the run that is watched."""
+
+    panel: Panel
+    accordion: gr.Accordion
+    found: gr.HTML
+    watched: gr.State
+    clock: gr.Timer
+
+
+def build(desk: Desk) -> Quality:
     lab, view = desk.lab, desk.view
     watched, clock = gr.State(""), gr.Timer(1.5, active=False)
-    with gr.Accordion("Quality", open=False, elem_id="data-quality"):
+    with gr.Accordion("Quality", open=False, elem_id="data-quality") as accordion:
         with gr.Row(elem_classes="fields"):
             column = gr.Dropdown([], label="Column with text", min_width=140, elem_id="data-checked")
             other = gr.Dropdown(
@@ -54,8 +65,9 @@ def build(desk: Desk) -> tuple[Panel, gr.HTML]:
     @toasts
     def on_launch(view: dict[str, Any], column: str, other: str, request: gr.Request) -> list[Any]:
         asked = {key: view[key] for key in ("dataset", "config", "split", "revision")}
-        dataset, _, split = (other or "").partition(":")
-        asked |= {"column": column or "", "other": dataset, "other_split": split}
+        split = (other or "").strip()
+        against = {"other_split": split[1:]} if split.startswith(":") else {"other": split}
+        asked |= {"column": column or ""} | against
         run = lab.launch("quality", asked, owner(request))
         return [run.id, gr.Timer(active=True), told.waiting("queued", {})]
 
@@ -85,7 +97,7 @@ def build(desk: Desk) -> tuple[Panel, gr.HTML]:
         texts = names(about, "text", "chat", "nested")
         return [gr.update(choices=texts, value=texts[0] if texts else None), "", "", gr.Timer(active=False)]
 
-    return Panel([column, found, watched, clock], begin), found
+    return Quality(Panel([column, found, watched, clock], begin), accordion, found, watched, clock)
 
 
 def _names(desk: Desk) -> Any:

@@ -26,28 +26,28 @@ def build(lab: Lab, page: Page) -> None:
     picked = picking.build(desk)
     table = rows.build(desk)
     console = sql.build(desk)
-    checks, found = quality.build(desk)
+    checks = quality.build(desk)
     shaped = shape.build(desk)
     answered, (save_pairs, pair_inputs, on_pairs) = answers.build(desk)
     with gr.Accordion("Code", open=False, elem_id="data-code") as panel:
         code = gr.Code(language="python", label="The same rows in plain Python", interactive=False, max_lines=30)
 
-    panels = [picked.panel, table.panel, console, checks, shaped.panel, answered]
+    panels = [picked.panel, table.panel, console, checks.panel, shaped.panel, answered]
     head = [view, picked.part, *[part for one in panels for part in one.parts]]
 
-    def begin(name: str, request: gr.Request) -> list[Any]:
-        """A dataset that was just made is opened."""
-        updates = picking.begun(desk, START | {"dataset": name}, request, panels)
+    def begin(name: str, request: gr.Request, **more: str) -> list[Any]:
+        """A dataset that is named elsewhere, or was just made, is opened; `more` are keys of the view."""
+        updates = picking.begun(desk, START | {"dataset": name} | more, request, panels)
         updates[head.index(picked.dataset)] = gr.update(choices=desk.datasets(request), value=name)
         return updates
 
     @toasts
-    def on_tab(view: dict[str, Any], name: str, request: gr.Request) -> Generator[list[Any]]:
+    def on_tab(view: dict[str, Any], name: str, wish: dict[str, str], request: gr.Request) -> Generator[list[Any]]:
         """The first look: nothing is read before somebody comes. An address that names this tab is `on_load`'s.
 
-        A later look draws nothing: the tab is as it was left.
+        A later look draws nothing: the tab is as it was left. A wish of another tab is `on_look`'s.
         """
-        if view["dataset"] or request.query_params.get("tab") == "data":
+        if view["dataset"] or wish or request.query_params.get("tab") == "data":
             yield [gr.skip()] * (len(head) + len(table.drawn))
             return
         updates = picking.begun(desk, START | {"dataset": name}, request, panels)
@@ -69,6 +69,18 @@ def build(lab: Lab, page: Page) -> None:
         return updates
 
     @toasts
+    def on_look(wish: dict[str, str], request: gr.Request) -> list[Any]:
+        """What another tab wishes to be opened; the wish is done with."""
+        if not wish:
+            return [gr.skip()] * (len(head) + 2)
+        wish = dict(wish)
+        run = wish.pop("findings", "")
+        updates = begin(wish.pop("dataset"), request, **wish)
+        if run:
+            updates[head.index(checks.watched)], updates[head.index(checks.clock)] = run, gr.Timer(active=True)
+        return [*updates, gr.update(open=True) if run else gr.skip(), {}]
+
+    @toasts
     def on_found(view: dict[str, Any], event: gr.EventData, request: gr.Request) -> Any:
         """A finding's rows are shown."""
         return acted(view, event._data) or gr.skip()
@@ -88,35 +100,36 @@ def build(lab: Lab, page: Page) -> None:
             filters=view["filters"], query=view["q"], within=view["within"], columns=view["columns"] or None,
         )  # fmt: skip
 
+    def carried(tab: str) -> Any:
+        """The dataset goes on to another tab: the same split of the same revision, as a whole."""
+
+        @toasts
+        def on_carry(view: dict[str, Any], request: gr.Request) -> list[Any]:
+            if view["filters"] or view["q"]:
+                gr.Info("All rows go there. To keep only these: Shape it, step filter, Save as dataset.")
+            return [lab.data.hub.named(desk.source(view, request)), gr.Tabs(selected=tab)]
+
+        return on_carry
+
     def drawn(event: Any) -> None:
         event.success(table.on_draw, view, table.drawn, **PRIVATE)
 
     drawn(page.blocks.load(on_load, None, head, **PRIVATE))
+    wished = page.look.change(on_look, page.look, [*head, checks.accordion, page.look], **PRIVATE)
+    wished.failure(lambda: {}, None, page.look, **PRIVATE)
+    drawn(wished)
     if isinstance(tab, gr.Tab):
-        tab.select(on_tab, [view, picked.dataset], [*head, *table.drawn], **PRIVATE)
+        tab.select(on_tab, [view, picked.dataset, page.look], [*head, *table.drawn], **PRIVATE)
     picking.wire(desk, picked, panels, head, drawn)
     for event in (
         *table.changed,
-        found.act(on_found, view, view, **PRIVATE),
+        checks.found.act(on_found, view, view, **PRIVATE),
         shaped.save.click(shape.saver(desk, begin), [view, shaped.done, shaped.name], head, **BUSY),
         save_pairs.click(on_saved_pairs, pair_inputs, head, **BUSY),
     ):
         drawn(event)
-    found.act(on_found_row, view, table.opened, **PRIVATE)
-    found.act(shaped.on_without, [view, shaped.done], shaped.outputs, **PRIVATE)
-    picked.tune.click(_carried("tune"), view, [page.dataset, page.tabs], **PRIVATE)
-    picked.evaluate.click(_carried("evaluate"), view, [page.evaluate, page.tabs], **PRIVATE)
+    checks.found.act(on_found_row, view, table.opened, **PRIVATE)
+    checks.found.act(shaped.on_without, [view, shaped.done], shaped.outputs, **PRIVATE)
+    picked.tune.click(carried("tune"), view, [page.dataset, page.tabs], **PRIVATE)
+    picked.evaluate.click(carried("evaluate"), view, [page.evaluate, page.tabs], **PRIVATE)
     panel.expand(on_code, view, code, **PRIVATE)
-
-
-def _carried(tab: str) -> Any:
-    """The dataset goes on to another tab, as a whole."""
-
-    def carried(view: dict[str, Any]) -> list[Any]:
-        if view["filters"] or view["q"]:
-            gr.Info("All rows go there. To keep only these: Shape it, step filter, Save as dataset.")
-        if view["revision"] or view["config"] not in ("", "default") or view["split"] not in ("", "train"):
-            gr.Info("What opens there is its default config, newest. To keep these rows: Shape it, Save as dataset.")
-        return [view["dataset"], gr.Tabs(selected=tab)]
-
-    return carried

@@ -39,6 +39,7 @@ ADDRESS = """marks => {
 LOG = Path(__file__).parents[1].joinpath("log.js").read_text()
 
 _TAKEN = {"adapter", "model", "gguf"}  # kinds of what a person takes away
+_LOOKED_AT = {"dataset", "findings"}  # … and of what the Data tab shows
 
 
 def build(lab: Lab, page: Page) -> None:
@@ -53,6 +54,7 @@ def build(lab: Lab, page: Page) -> None:
         header = gr.HTML(elem_id="run-header", js_on_load=OPEN_LINK, padding=False)
         with gr.Row(elem_id="run-actions"):
             chat = _button("Chat with it", "run-chat", "primary")
+            look = _button("Open in Data", "run-look", "primary")
             save = _button("Stop and save", "run-save")
             cancel = _button("Cancel", "run-cancel")
             resume = _button("Resume", "run-resume", "primary")
@@ -79,7 +81,7 @@ def build(lab: Lab, page: Page) -> None:
         with gr.Accordion("Code", open=False, elem_id="run-code") as panel:
             code = gr.Code(language="python", label="The same in plain Python", interactive=False, max_lines=40)
 
-    buttons = [chat, save, cancel, resume, clone, ahead, behind, sure]
+    buttons = [chat, look, save, cancel, resume, clone, ahead, behind, sure]
     parts = [share, told, family, pictures, group, samples, log, made, outcome, settings, panel, code]
     shown = [empty, body, timer, header, *buttons, *parts, seen]
 
@@ -161,6 +163,16 @@ def build(lab: Lab, page: Page) -> None:
         return [[status["params"].get("model", ""), f"run/{run_id}"], gr.Tabs(selected="text")]
 
     @toasts
+    def on_look(run_id: str, request: gr.Request) -> list[Any]:
+        """The rows that it made, or those that it checked with what was found in them."""
+        status = lab.status(run_id, owner(request))
+        wish = {"dataset": f"run/{run_id}"}
+        if status["recipe"] == "quality":
+            names = ("dataset", "config", "split", "revision")
+            wish = {name: str(status["params"][name]) for name in names} | {"findings": run_id}
+        return [wish, gr.Tabs(selected="data")]
+
+    @toasts
     def on_log(run_id: str, request: gr.Request) -> Any:
         path = after.fresh(file) / f"run-{run_id}.log"
         path.write_text(run_views.full_log(_all(lab, run_id, owner(request))))
@@ -181,6 +193,7 @@ def build(lab: Lab, page: Page) -> None:
     for button in (yes, no):
         button.click(lambda: gr.update(visible=False), None, sure, **PRIVATE)
     chat.click(on_chat, page.run, [page.chat_with, page.tabs], **PRIVATE)
+    look.click(on_look, page.run, [page.look, page.tabs], **PRIVATE)
     clone.click(lambda run_id: [run_id, gr.Tabs(selected="tune")], page.run, [page.clone, page.tabs], **PRIVATE)
     panel.expand(on_code, page.run, code, **PRIVATE)
     start.click(lambda: gr.Tabs(selected="tune"), None, page.tabs, **PRIVATE)
@@ -221,6 +234,7 @@ def _parts(
     kinds = {row["kind"] for row in status["artifacts"]}
     can = [
         bool(kinds & {"adapter", "model"}) and status["recipe"] not in ("reward", "export"),  # chat with it
+        bool(kinds & _LOOKED_AT),  # open in Data
         state == "running",  # stop and save
         living,  # cancel
         state in ("paused", "failed", "cancelled"),  # resume
@@ -241,7 +255,7 @@ def _parts(
     return [
         _Part(watched, 3, lambda _: [gr.update(visible=False), gr.update(visible=True), gr.Timer(active=watched)]),
         _Part(views.mark(head), 1, lambda _: [head]),
-        _Part(can, 8, lambda _: [*(gr.update(visible=shown) for shown in can), gr.update(visible=False)]),
+        _Part(can, 9, lambda _: [*(gr.update(visible=shown) for shown in can), gr.update(visible=False)]),
         _Part([status["public"], status["yours"]], 2, lambda _: _sharing(status)),
         _Part(state, 1, family),
         _Part(view.measured, 1, lambda _: [charts.page(view.curves())]),

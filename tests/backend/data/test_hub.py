@@ -40,6 +40,20 @@ def test_revisions_are_branches_tags_and_commits(data: Data, server: type[Hub]) 
     assert data.hub.splits(PUBLIC) == {"big": ["train"], "default": ["test", "train"]}
 
 
+def test_a_name_tells_the_part_that_is_looked_at(data: Data, server: type[Hub]) -> None:
+    for source, name in (
+        (PUBLIC, "ann/public"), (replace(PUBLIC, split="test"), "ann/public:test"),
+        (replace(PUBLIC, config="big"), "ann/public:big/train"), (replace(PUBLIC, revision="v1"), "ann/public@v1"),
+        (Source("ann/configs", "visitor-a"), "ann/configs:de/train"),  # `datasets` wants one to be named
+        (Source("sample/preferences", "visitor-a", split="test"), "sample/preferences"),
+    ):  # fmt: skip
+        assert data.hub.named(source) == name
+        again = Source(name, "visitor-a")
+        assert data.rows(again, 0, 1) == data.rows(source, 0, 1)
+        assert data.hub.named(again) == name
+    assert data.facts(Source("ann/public@v1", "visitor-a"))["rows"] == 2
+
+
 def test_a_sign_in_opens_what_it_may_for_its_visitor_alone(data: Data, server: type[Hub]) -> None:
     assert data.rows(PRIVATE, 0, 1)["rows"][0][0] == 0
     assert TOKEN not in repr(PRIVATE)

@@ -55,6 +55,8 @@ def raised(kind: str, *args: Any) -> Exception:
         (lambda: OSError("no file named model.safetensors"), BadInput, "model.no_safetensors"),
         (lambda: ValueError("set trust_remote_code=True"), BadInput, "model.remote_code"),
         (lambda: ValueError("Config name is missing."), BadInput, "data.split"),
+        (lambda: ValueError("Bad split: dev. Available splits: ['train']"), BadInput, "data.split"),
+        (lambda: ValueError("BuilderConfig 'x' not found. Available: ['de']"), BadInput, "data.split"),
     ],
 )
 def test_errors_of_the_hub_become_ours(error: Any, ours: type[LabError], code: str) -> None:

@@ -43,6 +43,17 @@ def test_configs_and_splits(server: type[Hub], tables: Tables) -> None:
         tables.open("ann/public", split="dev")
 
 
+@pytest.mark.parametrize(
+    ("path", "split"),
+    [("data/valid-00000-of-00002.parquet", "validation"), ("dev.jsonl", "validation"), ("eval.csv", "test"),
+     ("x/training/a.json", "train"), ("evaluations.csv", "train"), ("other.parquet", "other")],
+)  # fmt: skip
+def test_splits_are_called_as_datasets_calls_them(path: str, split: str) -> None:
+    found = hub.grouped([path], MAIN)
+    assert found is not None
+    assert found.splits() == {"default": [split]}
+
+
 def test_without_a_conversion_its_own_files_are_read(server: type[Hub], tables: Tables) -> None:
     assert (tables.open("ann/own-only").rows, tables.open("ann/own-only", split="test").rows) == (7, 3)
     with pytest.raises(BadData, match="no Parquet, CSV"):

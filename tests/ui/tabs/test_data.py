@@ -11,7 +11,7 @@ import pytest
 from starlette.requests import Request
 
 from backend.lab import Lab
-from tests.ui.drawing import ME, YOU, drawn, handler
+from tests.ui.drawing import ME, YOU, drawn, handler, outputs
 from tests.ui.scripted import lab as scripted
 from ui.data import shape
 from ui.data.view import START
@@ -80,6 +80,21 @@ def test_an_address_opens_the_same_view(lab: Lab) -> None:
     )
     assert any("Row 3" in str(one) for one in updates)
     assert handler(blocks, "on_load")(visit(""))[0] == gr.skip()  # nothing is read
+
+
+def test_what_another_tab_wishes_is_opened_and_the_wish_is_done_with(lab: Lab) -> None:
+    blocks = drawn(data.build, lab)
+    look, parts = handler(blocks, "on_look"), outputs(blocks, "on_look")
+    wish = {"dataset": "sample/preferences", "config": "", "split": "", "revision": ""}
+    updates = look(wish | {"findings": "some-run"}, ME)
+    assert updates[0] == START | wish
+    assert updates[parts.index("data-quality")]["open"]
+    assert [one.active for one in updates if isinstance(one, gr.Timer)] == [True]
+    assert ("some-run" in updates, updates[-1]) == (True, {})
+    assert "some-run" not in look(wish, ME)
+    assert all(one == gr.skip() for one in look({}, ME))
+    nothing = list(handler(blocks, "on_tab")(START, "sample/instructions", wish, ME))
+    assert all(one == gr.skip() for one in nothing[0])  # whoever comes first: the tab's own first look gives way
 
 
 def test_an_upload_is_shown_and_another_may_not_look(lab: Lab, tmp_path: Path) -> None:

@@ -147,6 +147,21 @@ def test_an_ended_run_stops_the_timer_and_can_be_talked_to(lab: Lab) -> None:
     assert "half way" in Path(handler(blocks, "on_log")(one.id, ME)).read_text()
 
 
+@pytest.mark.parametrize(("recipe", "kind"), [("generate", "dataset"), ("quality", "findings")])
+def test_rows_that_were_made_or_checked_are_opened_in_data(lab: Lab, recipe: str, kind: str) -> None:
+    target: Any = lab.targets["fake"]
+    target.script = lambda _: [ev.Started(), ev.Produced(kind=kind, name=kind, file="rows"), ev.Finished()]
+    one = lab.launch(recipe, {"dataset": "sample/instructions", "column": "prompt"}, owner(ME), "fake")
+    blocks = drawn(run.build, lab)
+    assert "run-look" in visible(shown(blocks, handler(blocks, "show")(one.id, ME)))
+    wish, tabs = handler(blocks, "on_look")(one.id, ME)
+    checked = {"dataset": "sample/instructions", "config": "", "split": "", "revision": "", "findings": one.id}
+    assert wish == ({"dataset": f"run/{one.id}"} if recipe == "generate" else checked)
+    assert tabs.selected == "data"
+    with pytest.raises(gr.Error, match="not yours"):
+        handler(blocks, "on_look")(one.id, YOU)
+
+
 def test_a_failed_run_says_why_and_what_to_do(lab: Lab) -> None:
     said = ev.Failed(code="no_room", message="Memory ran out <at> step 3.", hint="Use a smaller batch.")
     one = start(lab, lambda _: [ev.Started(), said])
