@@ -27,8 +27,9 @@ def elsewhere() -> Iterator[Callable[[str], str]]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = pages[int(self.path.strip("/") or 0)]
-            self.send_response(200)
+            name = self.path.strip("/")
+            body = pages[int(name)] if name.isdigit() else b""
+            self.send_response(200 if body else 404)
             self.send_header("Content-Type", "text/html")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -107,6 +108,8 @@ def test_dark_and_another_tab(site: Server, elsewhere: Callable[[str], str], str
     inside = frame(page, elsewhere(html))
     expect(inside.locator("#tab-data")).to_be_visible()
     expect(inside.locator("body.dark")).to_be_attached()
+    expect(inside.locator("#data-span")).to_contain_text("of 504")
+    expect(inside.locator("#data-grid thead")).to_contain_text("distinct")
     fits(page)
 
 
