@@ -54,21 +54,22 @@ class Evaluations:
 
         `settings` are the run's params, `about` tells of each model what it took: seconds, memory_gb, dollars.
         """
-        found = []
         runs = [run for recipe in (RECIPE, HARNESS) for run in self._store.runs(owner, limit, recipe=recipe)]
-        for run in sorted(runs, key=lambda run: -run.created)[:limit]:
-            note, told = _note(run), self._results(run)
-            if told is None or note.get("forgotten"):
-                continue
-            about = {"id": run.id, "name": note.get("name", ""), "pinned": bool(note.get("pinned"))}
-            names = [one["name"] for one in told["models"]]
-            found.append(
-                about
-                | {"created": run.created, "models": names, "of": run.job.params.get("models", [])}
-                | {"settings": run.job.params, "about": told["models"]}
-                | {key: told[key] for key in ("dataset", "rows", "figures", "pairs")}
-            )
-        return sorted(found, key=lambda one: not one["pinned"])
+        newest = sorted(runs, key=lambda run: -run.created)[:limit]
+        return sorted(filter(None, map(self._line, newest)), key=lambda one: not one["pinned"])
+
+    def _line(self, run: Run) -> dict[str, Any] | None:
+        """One of `every`, None where there are no results."""
+        note, told = _note(run), self._results(run)
+        if told is None or note.get("forgotten"):
+            return None
+        about = {"id": run.id, "name": note.get("name", ""), "pinned": bool(note.get("pinned"))}
+        return (
+            about
+            | {"created": run.created, "models": [one["name"] for one in told["models"]]}
+            | {"settings": run.job.params, "about": told["models"]}
+            | {key: told[key] for key in ("dataset", "rows", "figures", "pairs")}
+        )
 
     @door
     def results(self, run_id: str, owner: str) -> dict[str, Any]:
@@ -213,13 +214,15 @@ class Evaluations:
         raise NotFound("You have tuned no model yet.", "Tune one first; the sample run takes about a minute.")
 
     def of(self, run_id: str, owner: str) -> list[dict[str, Any]]:
-        """Evaluations in which a tuning run took part, newest first."""
-        return [one for one in self.every(owner) if any(f"run/{run_id}" in name for name in one["of"])]
+        """Evaluations in which a run took part, or that it is, newest first, as `every` tells them."""
+        run = self._seen(run_id, owner)
+        runs = [run] if run.job.recipe in (RECIPE, HARNESS) else self.of_any_state(run_id, owner)
+        return [*filter(None, map(self._line, runs))]
 
     def of_any_state(self, run_id: str, owner: str) -> list[Run]:
-        """The same, those that wait or work included."""
+        """Their runs, those that wait, work or failed included."""
         runs = self._store.runs(owner, 500, recipe=RECIPE)
-        return [run for run in runs if f"run/{run_id}" in run.job.params.get("models", [])]
+        return [run for run in runs if any(name.endswith(f"run/{run_id}") for name in run.job.params.get("models", []))]
 
     def evaluation(self, run_id: str, owner: str, find: Mine | None = None) -> Run:
         """The run of an evaluation. Raises NotFound, NotYours."""

@@ -14,12 +14,13 @@ from backend.evaluations import Evaluations
 from backend.jobs import Run
 
 log = logging.getLogger("atelier")
-ROWS = 64  # of each dataset, drawn: a minute or two for the starter; the whole is a click away
 _OVER = ("failed", "cancelled")
 
 
 class Sequel:
     """`state(run)` is a run's state, as the Lab tells it."""
+
+    ROWS = 64  # of each dataset, drawn: a minute or two for the starter; the whole is a click away
 
     def __init__(self, home: Path, evaluations: Evaluations, state: Callable[[Run], str]) -> None:
         self._folder = home / "sequels"
@@ -29,9 +30,13 @@ class Sequel:
     def promise(self, run: Run) -> None:
         """Remember that `run` asked for it, where it did."""
         params = run.job.params
-        if params.get("evaluate_after") and not params.get("dry_run"):
+        if params.get("evaluate_after") and not params.get("dry_run") and run.job.recipe != "reward":
             self._folder.mkdir(exist_ok=True)
             (self._folder / run.id).touch()
+
+    def promised(self, run_id: str) -> bool:
+        """Whether it is to be measured still."""
+        return (self._folder / run_id).exists()
 
     def tend(self, find: Callable[[str], Run]) -> None:
         """Queue what is due; `find` gives a run by its id. Called every few seconds."""
@@ -42,7 +47,7 @@ class Sequel:
                 run = find(mark.name)
                 state = self._state(run)
                 if state == "finished" and not self._evaluations.of_any_state(run.id, run.job.owner):
-                    self._evaluations.compare(run.id, run.job.owner, max_rows=ROWS)
+                    self._evaluations.compare(run.id, run.job.owner, max_rows=self.ROWS)
                 if state in ("finished", *_OVER):
                     mark.unlink(missing_ok=True)
             except LabError as error:

@@ -1,4 +1,4 @@
-"""After a run: how it does beside its base, and what it made. Merging and GGUF are runs; the rest comes at once."""
+"""After a run: what it made, to take away. Merging and GGUF are runs; the rest comes at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from backend.lab import Lab
-from ui import evaluate_views, run_views
+from ui import run_views
 from ui.page import Page
 from ui.toasts import toasts
 from ui.visitor import owner
@@ -22,9 +22,6 @@ PRESS = "() => { setTimeout(() => document.querySelector('#%s')?.click(), 50); }
 def draw(lab: Lab, page: Page, file: gr.DownloadButton) -> gr.Accordion:
     """The panel; it asks for what it shows when it is opened. `file` is where downloads come from."""
     with gr.Accordion("Take it away", open=False, elem_id="run-after") as panel:
-        with gr.Row(elem_classes="ways"):
-            beside = _button("Compare with base", "run-compare")
-        measured = gr.HTML(elem_id="run-measured", padding=False)
         holds = gr.HTML(elem_id="run-holds", padding=False)
         with gr.Row(elem_classes="ways"):
             packed = _button("Download as zip", "run-zip")
@@ -52,13 +49,7 @@ def draw(lab: Lab, page: Page, file: gr.DownloadButton) -> gr.Accordion:
     @toasts
     def on_open(run_id: str, request: gr.Request) -> list[Any]:
         who = owner(request)
-        found = evaluate_views.measured(lab.evaluations.of(run_id, who))
-        return [run_views.holds(lab.outcomes.files(run_id, who)), gr.update(visible=False), found]
-
-    @toasts
-    def on_beside(run_id: str, request: gr.Request) -> list[Any]:
-        first = lab.evaluations.compare(run_id, owner(request))[0]
-        return [f"run/{first.id}", gr.Tabs(selected="evaluate")]
+        return [run_views.holds(lab.outcomes.files(run_id, who)), gr.update(visible=False)]
 
     @toasts
     def on_zip(run_id: str, request: gr.Request) -> str:
@@ -90,8 +81,7 @@ def draw(lab: Lab, page: Page, file: gr.DownloadButton) -> gr.Accordion:
         address = lab.outcomes.push(run_id, who, repo, lab.token(who), private)
         return gr.update(value=f"It is at [{address}]({address}).", visible=True)
 
-    panel.expand(on_open, page.run, [holds, told, measured], **PRIVATE)
-    beside.click(on_beside, page.run, [page.evaluate, page.tabs], trigger_mode="once", **PRIVATE)
+    panel.expand(on_open, page.run, [holds, told], **PRIVATE)
     for button, make in ((packed, on_zip), (book, on_notebook)):
         download(button, make, page, file)
     card.click(on_card, page.run, told, **PRIVATE)

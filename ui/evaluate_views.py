@@ -259,18 +259,6 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONG else text[:LONG] + "…"
 
 
-def measured(evaluations: Sequence[Told]) -> str:
-    """The newest evaluation on each dataset in which a run took part."""
-    newest = {one["dataset"]: one for one in reversed(evaluations)}
-    return "".join(f"<h4>{views.text(name)}</h4>{summary(_as_told(one))}" for name, one in newest.items())
-
-
-def _as_told(one: Told) -> dict[str, Any]:
-    """A line of the history as `summary` takes it."""
-    about = one.get("about") or [{}] * len(one["models"])
-    return {**one, "models": [{**known, "name": name} for name, known in zip(one["models"], about, strict=True)]}
-
-
 def history(evaluations: Sequence[Told], shown: str) -> str:
     """All evaluations, each a button; the star pins."""
     if not evaluations:

@@ -34,6 +34,7 @@ PLACED = (
     "start_from",
     "reward",
     "dry_run",
+    "evaluate_after",
 )  # these have their own places
 STOP_OR_DROP = [("Stop: nothing starts until they are mended", "stop"), ("Leave them out", "drop")]
 SAME = [("Keep them", "keep"), ("Leave out all but the first", "drop"), ("Stop", "stop")]
@@ -43,7 +44,7 @@ watch("value", () => element.querySelectorAll("input").forEach(one => { one.chec
 
 
 class TuneForm:
-    """Drawn in two steps, `data` and `method`; whoever draws the rest gives `dataset` and `target`."""
+    """Drawn in three steps, `data`, `method` and `after`; whoever draws the rest gives `dataset` and `target`."""
 
     dataset: gr.Dropdown
     target: gr.Radio
@@ -114,6 +115,12 @@ class TuneForm:
             self._form([name for name in SHARED if name not in shown])
         self.components += [self.model, self.start, self.grid, self.reward]
 
+    def after(self, on: bool) -> None:
+        """Whether it is measured beside its base, once it has finished."""
+        field = SHARED["evaluate_after"]
+        self.measure = gr.Checkbox(on, label=field.title, info=field.description, elem_id="tune-evaluate-after")
+        self.components.append(self.measure)
+
     def _form(self, names: Sequence[str]) -> None:
         self.forms.append(Form(TrainParams, prefix="tune", only=names))
         self.components += self.forms[-1].components
@@ -131,7 +138,7 @@ class TuneForm:
         for name, part in (
             *(("dataset", self.dataset), ("model", self.model), ("start_from", self.start)),
             *(("bad_rows", self.bad_rows), ("same_rows", self.same_rows), ("long_rows", self.long_rows)),
-            ("reward", self.reward),
+            *(("reward", self.reward), ("evaluate_after", self.measure)),
         ):
             if name in METHODS[recipe].params.model_fields:
                 params[name] = said[part._id] or ""
@@ -159,6 +166,7 @@ class TuneForm:
             self.bad_rows._id: params.get("bad_rows", "stop"),
             self.same_rows._id: params.get("same_rows", "keep"),
             self.long_rows._id: params.get("long_rows", "cut"),
+            self.measure._id: bool(params.get("evaluate_after")),
             **{part._id: _column(columns.get(role, "")) for role, part in zip(ROLES, self.roles, strict=True)},
         }
         for form in self._forms(recipe):

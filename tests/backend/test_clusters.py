@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from backend.clusters import Clusters
+from backend.engines.client import EngineProcess
 from backend.engines.tasks import TASKS
 from backend.errors import BadInput
 from backend.jobs import Job, Run
@@ -17,6 +18,9 @@ from backend.lab import Lab
 from backend.recipes import evaluate, scoring
 from backend.recipes.params import check
 from backend.recipes.questions import Question
+from backend.settings import Settings
+from backend.store import Store
+from backend.targets.fake import Fake
 from tests.ui.scripted import lab as scripted
 
 TOPICS = ("How many coins make eleven pounds?", "Which river crosses Vienna city?")
@@ -32,13 +36,14 @@ def embed(texts: Sequence[str], owner: str) -> list[list[float]]:
     return [[1.0, 0.01 * n] if "coins" in text else [0.01 * n, 1.0] for n, text in enumerate(texts)]
 
 
-def measured(lab: Lab, wrong: Sequence[int] = (10, 4)) -> Run:
-    """20 rows of each topic, of which so many are wrong."""
+def measured(lab: Lab, wrong: Sequence[int] = (10, 4), topics: Sequence[Sequence[str]] = TOPICS) -> Run:
+    """20 rows of each topic, of which so many are wrong; a topic is a text or some that take turns."""
     run = lab.store.add(Job("evaluate", {}, "fake", "ann"), {})
     asked, rows = [], []
-    for topic, bad in zip(TOPICS, wrong, strict=True):
+    for topic, bad in zip(topics, wrong, strict=True):
         for n in range(20):
-            asked.append(Question(len(asked) + 1, f"{topic} {n}", "yes"))
+            said = topic if isinstance(topic, str) else topic[n % len(topic)]
+            asked.append(Question(len(asked) + 1, f"{said} {n}", "yes"))
             rows.append({"answer": "no" if n < bad else "yes", "tokens": 1 + n, "seconds": 0.1})
     told = scoring.score(["exact_match", "length", "latency"], asked, [rows], [{"name": "m", "place": ""}])
     told |= {"dataset": "d", "unasked": [], "at": 1.0}
@@ -95,3 +100,30 @@ def test_the_lab_asks_the_engine_a_few_texts_at_a_time(lab: Lab, monkeypatch: py
     monkeypatch.setattr(lab, "stream", stream)
     assert len(lab.clusters.of(measured(lab).id, "ann", "exact_match")) == 2
     assert asked == [20, 20]
+
+
+KITCHEN = (
+    "How long does an egg boil?", "Which herb goes with lamb?", "How is rice kept from sticking?",
+    "What makes bread rise?", "How hot is a slow oven?",
+)  # fmt: skip
+LAW = (
+    "Who may sign a contract?", "When does a lease end?", "What must a court prove?",
+    "How is a will contested?", "Who pays the fine of a minor?",
+)  # fmt: skip
+
+
+@pytest.mark.long
+def test_the_real_embedder_tells_topics_apart_that_share_no_word(home: Path) -> None:
+    """Also where a Space's owner allows no other model and only short answers."""
+    env = {"ATELIER_HOME": str(home), "ATELIER_MODELS": "Qwen/*", "ATELIER_ANSWER_TOKENS": "8", "SPACE_ID": "ann/a"}
+    settings = Settings.read(env)
+    engine = EngineProcess(env=settings.child_env)
+    lab = Lab(settings, Store(settings.home), [Fake()], engine)
+    try:
+        found = lab.clusters.of(measured(lab, (12, 9), (KITCHEN, LAW)).id, "ann", "exact_match")
+    finally:
+        engine.stop()
+    assert sum(one["errors"] for one in found) == 21
+    assert sum(one["rows"] for one in found) == 40
+    for one in found:
+        assert len({number <= 20 for number in one["of"]}) == 1, "no group has errors of both topics"

@@ -32,6 +32,7 @@ def test_models_by_pattern_and_the_starter_always(rules):
         "HuggingFaceTB/SmolLM2-360M",
         "run/ab12",
         "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "sentence-transformers/all-MiniLM-L6-v2",  # what sorts, compares and groups texts comes with Atelier, too
     ):
         some.model(name, "visitor-1")
     with pytest.raises(BadInput, match=r"someone/big is not among"):

@@ -39,6 +39,7 @@ def test_talk_tune_compare(browser: Browser, server: Callable[..., Server], star
     page.locator("#tune-max-steps textarea, #tune-max-steps input").fill("8")
     page.get_by_role("button", name="Next: Where").click()
     page.get_by_role("button", name="Next: Run").click()
+    page.locator("#tune-evaluate-after input").uncheck()
     page.locator("#tune-launch").click()
     state = page.locator("#run-header .state")
     expect(state).to_have_text("Running", timeout=SLOW)

@@ -46,6 +46,7 @@ def launch(page: Page, site: Server, **settings: str) -> str:
     expect(page.locator("#tune-cost")).to_contain_text("Nothing waits")
     page.get_by_role("button", name="Next: Run").click()
     expect(page.locator("#tune-summary")).to_contain_text("SFT · LoRA r=8 on sample/instructions")
+    page.locator("#tune-evaluate-after input").uncheck()
     page.locator("#tune-launch").dblclick()  # one run all the same
     expect(page.locator("#run-header .run-id")).to_be_visible()
     expect(page).to_have_url(re.compile("run="))

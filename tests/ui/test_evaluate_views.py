@@ -123,15 +123,6 @@ def test_what_it_took_and_several_seeds() -> None:
     assert "3 seeds, 5.0 % to 15.0 %" in text
 
 
-def test_what_was_measured_of_a_run() -> None:
-    old = told(created=0.0) | {"models": ["owner/base", "run/ab12"]}
-    new = told(created=1.0, rows=7) | {"models": ["owner/base", "run/ab12"]}
-    text = drawn.measured([new, old, new | {"dataset": "sample/forgetting"}])
-    assert text.count("<table") == 2
-    assert "<h4>sample/forgetting</h4>" in text
-    assert drawn.measured([]) == ""
-
-
 def test_nothing_said_becomes_the_page() -> None:
     side = {"answer": EVIL, "error": None, "score": 1.0, "confidence": 0.9, "tokens": 1}
     row = {"row": 1, "prompt": EVIL, "reference": EVIL, "of": {EVIL: EVIL}, "answers": [side, side | {"error": EVIL}]}

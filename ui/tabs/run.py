@@ -18,7 +18,7 @@ import gradio as gr
 from backend import events as ev
 from backend.lab import Lab
 from backend.recipes import METHODS
-from ui import after, charts, run_views, views
+from ui import after, beside, charts, run_views, views
 from ui.folding import View, Views
 from ui.page import HIDDEN, Page
 from ui.toasts import toasts
@@ -68,6 +68,7 @@ def build(lab: Lab, page: Page) -> None:
             yes = _button("Cancel the run", "run-cancel-yes", "stop")
             no = _button("Let it run", "run-cancel-no")
         family = gr.HTML(elem_id="run-family", js_on_load=OPEN_LINK, padding=False)
+        compared = gr.HTML(elem_id="run-beside", js_on_load=beside.PRESSES, padding=False)
         pictures = gr.HTML(elem_id="run-charts", js_on_load=charts.POINTING, padding=False)
         group = gr.HTML(elem_id="run-group", js_on_load=charts.POINTING, padding=False)
         samples = gr.HTML(elem_id="run-samples", padding=False)
@@ -82,7 +83,7 @@ def build(lab: Lab, page: Page) -> None:
             code = gr.Code(language="python", label="The same in plain Python", interactive=False, max_lines=40)
 
     buttons = [chat, look, save, cancel, resume, clone, ahead, behind, sure]
-    parts = [share, told, family, pictures, group, samples, log, made, outcome, settings, panel, code]
+    parts = [share, told, family, compared, pictures, group, samples, log, made, outcome, settings, panel, code]
     shown = [empty, body, timer, header, *buttons, *parts, seen]
 
     def draw(run_id: str, marks: str, who: str) -> list[Any]:
@@ -94,15 +95,18 @@ def build(lab: Lab, page: Page) -> None:
         updates: list[Any] = []
         has: list[Any] = []
         yours = status["yours"]
-        beside = lab.outcomes.group(status["group"], who) if yours and status["group"] else []
+        group = lab.outcomes.group(status["group"], who) if yours and status["group"] else []
         relatives = partial(lab.lineage, run_id, who) if yours else list
-        drawn = _parts(status, view, relatives, beside, lambda: compared(beside, who))
+        follows = beside.follows(lab, status, who)
+        better = beside.page(follows, status, lab.sequel.ROWS, "evaluate" in page.has)
+        followed = beside.watched(follows, status)
+        drawn = _parts(status, view, relatives, group, lambda: curves(group, who), better, followed)
         for part, old in zip(drawn, had if before == run_id else [None] * len(drawn), strict=True):
             has.append(part.mark)
             updates += [gr.skip()] * part.many if part.mark == old else part.make(old)
         return [*updates, gr.skip() if [before, *had] == [run_id, *has] else json.dumps([run_id, *has])]
 
-    def compared(runs: list[dict[str, Any]], who: str) -> str:
+    def curves(runs: list[dict[str, Any]], who: str) -> str:
         """The runs of a sweep side by side."""
         return run_views.sweep(runs, lab.outcomes.curves([one["id"] for one in runs], who))
 
@@ -151,6 +155,11 @@ def build(lab: Lab, page: Page) -> None:
         return draw(run_id, marks, who)
 
     @toasts
+    def on_beside(run_id: str, marks: str, event: gr.EventData, request: gr.Request) -> list[Any]:
+        lab.evaluations.compare(run_id, owner(request), 0 if str(event.rows) == "all" else lab.sequel.ROWS)
+        return draw(run_id, marks, owner(request))
+
+    @toasts
     def on_missed(run_id: str, request: gr.Request) -> Any:
         """The whole tail of the log, for a page that got a part and lacks what was before it."""
         return run_views.log(held.look(run_id, owner(request)))
@@ -195,6 +204,8 @@ def build(lab: Lab, page: Page) -> None:
     chat.click(on_chat, page.run, [page.chat_with, page.tabs], **PRIVATE)
     look.click(on_look, page.run, [page.look, page.tabs], **PRIVATE)
     clone.click(lambda run_id: [run_id, gr.Tabs(selected="tune")], page.run, [page.clone, page.tabs], **PRIVATE)
+    compared.beside(on_beside, [page.run, seen], shown, trigger_mode="once", **PRIVATE)
+    compared.look(_looked, None, [page.evaluate, page.tabs], **PRIVATE)
     panel.expand(on_code, page.run, code, **PRIVATE)
     start.click(lambda: gr.Tabs(selected="tune"), None, page.tabs, **PRIVATE)
     for linking in (header, family):
@@ -223,14 +234,17 @@ def _parts(
     status: Mapping[str, Any],
     view: View,
     lineage: Callable[[], list[dict[str, Any]]],
-    beside: Sequence[Mapping[str, Any]],
+    group: Sequence[Mapping[str, Any]],
     compared: Callable[[], str],
+    better: str,
+    followed: bool,
 ) -> list[_Part]:
-    """What is shown of a run, in the order of the components; `beside` are the runs of its sweep."""
+    """What is shown of a run, in the order of the components; `group` are the runs of its sweep, `better` tells how it
+    does beside its base, `followed` whether that will change."""
     state, mine = status["state"], status["mine"]
     living = state in views.LIVING
-    watched = living or any(one["state"] in views.LIVING for one in beside)
-    stand = [[one["state"], round(8 * views.share(one))] for one in beside]  # logs are read again to draw them
+    watched = living or followed or any(one["state"] in views.LIVING for one in group)
+    stand = [[one["state"], round(8 * views.share(one))] for one in group]  # logs are read again to draw them
     kinds = {row["kind"] for row in status["artifacts"]}
     can = [
         bool(kinds & {"adapter", "model"}) and status["recipe"] not in ("reward", "export"),  # chat with it
@@ -250,14 +264,15 @@ def _parts(
         return [run_views.family(lineage(), status["id"])]
 
     def sweep() -> Any:
-        return compared() if beside else ""
+        return compared() if group else ""
 
     return [
         _Part(watched, 3, lambda _: [gr.update(visible=False), gr.update(visible=True), gr.Timer(active=watched)]),
         _Part(views.mark(head), 1, lambda _: [head]),
         _Part(can, 9, lambda _: [*(gr.update(visible=shown) for shown in can), gr.update(visible=False)]),
         _Part([status["public"], status["yours"]], 2, lambda _: _sharing(status)),
-        _Part(state, 1, family),
+        _Part([state, followed], 1, family),
+        _Part(views.mark(better), 1, lambda _: [better]),
         _Part(view.measured, 1, lambda _: [charts.page(view.curves())]),
         _Part(stand, 1, lambda _: [sweep()]),
         _Part(view.drawn, 1, lambda _: [run_views.samples(view)]),
@@ -289,6 +304,11 @@ def _all(lab: Lab, run_id: str, who: str) -> Iterator[ev.Event]:
             return
         cursor = after
         yield from events
+
+
+def _looked(event: gr.EventData) -> list[Any]:
+    """The answers behind what was found, in the Evaluate tab."""
+    return [f"run/{str(event.run)[:64]}", gr.Tabs(selected="evaluate")]
 
 
 def _linked(event: gr.EventData) -> str:

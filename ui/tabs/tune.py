@@ -84,6 +84,7 @@ def build(lab: Lab, page: Page) -> None:
             back_to_method, to_run, _ = _ways("Back", "Next: Run")
         with gr.Step("Run", id=RUN, elem_id="tune-run") as run_step:
             summary = gr.HTML(elem_id="tune-summary", padding=False)
+            form.after(_free(places[0][1]))
             with gr.Row(elem_classes="ways"):
                 back_to_where = gr.Button("Back", size="sm", scale=0, min_width=90)
                 launch = gr.Button("Run", variant="primary", scale=0, min_width=160, elem_id="tune-launch")
@@ -194,13 +195,13 @@ def build(lab: Lab, page: Page) -> None:
 
     @toasts
     def on_place(place: str, chosen: str, request: gr.Request) -> list[Any]:
-        """Rented hardware shows with its prices."""
+        """Rented hardware shows with its prices; what costs is not measured there unless one asks for it."""
         if place != "hf_jobs":
-            return [gr.update(visible=False), gr.skip()]
+            return [gr.update(visible=False), gr.skip(), _free(place)]
         there = lab.hub.rented.hardware(owner(request))
         choices = [(tune_views.hardware(one), one["flavor"]) for one in there]
         value = chosen or next((one["flavor"] for one in there if one["gpus"]), choices[0][1])
-        return [gr.update(visible=True), gr.update(choices=choices, value=value)]
+        return [gr.update(visible=True), gr.update(choices=choices, value=value), False]
 
     @toasts
     def on_dry_run(request: gr.Request, *values: Any) -> list[Any]:
@@ -241,6 +242,7 @@ def build(lab: Lab, page: Page) -> None:
         recipe, params, place = form.read(values)
         sets = {name: [one.strip() for one in said.split(",") if one.strip()]
                 for name, said in ((first, some), (second, others)) if name}  # fmt: skip
+        params["evaluate_after"] = False  # they are drawn beside one another; the best can be measured then
         runs = lab.outcomes.sweep(recipe, params, sets, owner(request), place)
         return [runs[0].id, gr.Tabs(selected="run")]
 
@@ -279,7 +281,7 @@ def build(lab: Lab, page: Page) -> None:
             lambda: ["", ""], None, [summary, cost], **PRIVATE
         )
     page.blocks.load(on_places, None, target, **PRIVATE)
-    rented = target.input(on_place, [target, hardware], [rent, hardware], **PRIVATE)
+    rented = target.input(on_place, [target, hardware], [rent, hardware, form.measure], **PRIVATE)
     for changed in (rented.success, hardware.input, limit.input):
         changed(on_plan, form.inputs, [summary, cost], **PRIVATE)
     fixed = cost.fix(on_fix, form.inputs, [*form.inputs, *groups], **PRIVATE)
@@ -295,6 +297,11 @@ def build(lab: Lab, page: Page) -> None:
     page.dataset.change(_taken, page.dataset, [dataset, page.dataset], **PRIVATE)
     page.model.change(_taken_model, page.model, [model, page.model], **PRIVATE)
     page.clone.change(on_clone, page.clone, [*form.inputs, *groups, walk, parent, page.clone, code], **PRIVATE)
+
+
+def _free(place: str) -> bool:
+    """Whether runs there take neither money nor a visitor's share of a GPU."""
+    return place not in ("hf_jobs", "zerogpu")
 
 
 def _taken(name: str) -> list[Any]:

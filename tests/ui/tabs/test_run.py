@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import zipfile
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from backend import events as ev
 from backend.jobs import Run
 from backend.lab import Lab
+from backend.recipes import scoring
+from backend.recipes.questions import Question
 from backend.store import Store
 from backend.targets.fake import Fake
 from tests.ui.drawing import ME, YOU, drawn, handler, outputs
@@ -52,7 +55,7 @@ def shown(blocks: gr.Blocks, values: list[Any]) -> dict[str, Any]:
     return {name: value for name, value in zip(outputs(blocks, "show"), values, strict=True) if value != SKIP}
 
 
-EMPTY = {"run-public", "run-family", "run-group", "run-samples"}  # take no room while they are
+EMPTY = {"run-public", "run-family", "run-beside", "run-group", "run-samples"}  # take no room while they are
 
 
 def visible(page: dict[str, Any]) -> set[str]:
@@ -127,14 +130,16 @@ def test_marks_of_another_run_or_of_none_have_everything_sent(lab: Lab) -> None:
     assert json.loads(page["Textbox"])[0] == two.id
 
 
-def test_an_ended_run_stops_the_timer_and_can_be_talked_to(lab: Lab) -> None:
-    def script(one: Run) -> list[ev.Event]:
-        (one.folder / "adapter").mkdir()
-        (one.folder / "adapter" / "adapter_config.json").write_text("{}")
-        made = ev.Produced(kind="adapter", name="adapter", file="adapter", step=5)
-        return [*begun(one), made, ev.Finished(values={"train_loss": 1.0})]
+def trained(run: Run) -> list[ev.Event]:
+    """A run that finished with an adapter."""
+    (run.folder / "adapter").mkdir()
+    (run.folder / "adapter" / "adapter_config.json").write_text("{}")
+    made = ev.Produced(kind="adapter", name="adapter", file="adapter", step=5)
+    return [*begun(run), made, ev.Finished(values={"train_loss": 1.0})]
 
-    one = start(lab, script)
+
+def test_an_ended_run_stops_the_timer_and_can_be_talked_to(lab: Lab) -> None:
+    one = start(lab, trained)
     blocks = drawn(run.build, lab)
     page = shown(blocks, handler(blocks, "show")(one.id, ME))
     assert not page["Timer"].active
@@ -160,6 +165,79 @@ def test_rows_that_were_made_or_checked_are_opened_in_data(lab: Lab, recipe: str
     assert tabs.selected == "data"
     with pytest.raises(gr.Error, match="not yours"):
         handler(blocks, "on_look")(one.id, YOU)
+
+
+def measured(lab: Lab, one: Run, dataset: str) -> None:
+    """The evaluation of `one` on `dataset` ends with results."""
+    evaluation = next(each for each in lab.evaluations.of_any_state(one.id, owner(ME))
+                      if each.job.params["dataset"] == dataset)  # fmt: skip
+    asked = [Question(number, f"Question {number}", "yes") for number in range(1, 21)]
+    rows = [[{"answer": "yes" if n < right else "no", "tokens": 1, "seconds": 0.1} for n in range(20)]
+            for right in (2, 15)]  # fmt: skip
+    models = [{"name": "base", "place": ""}, {"name": f"run/{one.id}", "place": ""}]
+    told = scoring.score(["exact_match"], asked, rows, models) | {"dataset": dataset, "unasked": [], "at": 1.0}
+    told.pop("scores")
+    (evaluation.folder / "results.json").write_text(json.dumps(told))
+    cast(Any, lab.targets["fake"]).write(evaluation, ev.Finished())
+
+
+def test_a_run_is_measured_beside_its_base_and_shows_it_in_the_open(lab: Lab) -> None:
+    one = start(lab, trained)
+    blocks = drawn(run.build, lab)
+    tick, target = handler(blocks, "tick"), cast(Any, lab.targets["fake"])
+    page = shown(blocks, handler(blocks, "show")(one.id, ME))
+    assert "Compare with base" in page["run-beside"]
+    assert not page["Timer"].active
+    target.script = lambda _: [ev.Started(), ev.Progressed(done=3, total=256, unit="answers", eta=40)]
+    event = gr.EventData(None, {"rows": "some"})
+    page = shown(blocks, handler(blocks, "on_beside")(one.id, page["Textbox"], event, ME))
+    told = page["run-beside"]
+    assert told.count("answer 3 of 256") == 2
+    assert "Compare with base" not in told
+    assert page["Timer"].active, "the page follows what is measured"
+    for dataset in ("sample/evaluation", "sample/forgetting"):
+        measured(lab, one, dataset)
+    page = shown(blocks, tick(one.id, page["Textbox"], ME))
+    told = page["run-beside"]
+    assert "Exact match 10.0 % → 75.0 %." in told
+    assert re.search(r"Better, by 65\.0 points \[\d+\.\d, \d+\.\d\], n = 20\.", told)
+    assert told.index("it did not learn from") < told.index("may have forgotten")
+    assert "Measure all rows" in told
+    assert not page["Timer"].active
+    lab.sharing.publish(one.id, owner(ME), True)
+    assert "run-beside" not in visible(shown(blocks, handler(blocks, "show")(one.id, YOU))), (
+        "evaluations stay one's own"
+    )
+
+
+def test_what_was_promised_is_told_and_awaited(lab: Lab) -> None:
+    target: Any = lab.targets["fake"]
+    target.script = begun
+    one = lab.launch("sft", {"evaluate_after": True}, owner(ME), "fake")
+    blocks = drawn(run.build, lab)
+    page = shown(blocks, handler(blocks, "show")(one.id, ME))
+    assert "by itself, once it has finished" in page["run-beside"]
+    trained(one)
+    target.write(one, ev.Produced(kind="adapter", name="adapter", file="adapter", step=5))
+    target.write(one, ev.Finished())
+    assert shown(blocks, handler(blocks, "show")(one.id, ME))["Timer"].active
+    target.script = lambda _: [ev.Started()]
+    lab.sequel.tend(lab.store.run)
+    page = shown(blocks, handler(blocks, "show")(one.id, ME))
+    assert "Running" in page["run-beside"]
+    assert page["Timer"].active
+
+
+def test_an_evaluation_shows_what_it_found(lab: Lab) -> None:
+    one = start(lab, trained)
+    cast(Any, lab.targets["fake"]).script = lambda _: [ev.Started()]
+    evaluation = lab.evaluations.compare(one.id, owner(ME))[0]
+    measured(lab, one, "sample/evaluation")
+    blocks = drawn(run.build, lab)
+    page = shown(blocks, handler(blocks, "show")(evaluation.id, ME))
+    assert "Exact match 10.0 % → 75.0 %." in page["run-beside"]
+    wish, tabs = handler(blocks, "_looked")(gr.EventData(None, {"run": evaluation.id}))
+    assert (wish, tabs.selected) == (f"run/{evaluation.id}", "evaluate")
 
 
 def test_a_failed_run_says_why_and_what_to_do(lab: Lab) -> None:
