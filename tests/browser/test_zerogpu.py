@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.conftest import ROOT, Server, clear
 from tests.zerogpu import Device, token
@@ -30,11 +30,12 @@ class Space(Server):
         return self
 
 
-def wait(true: Callable[[], object], seconds: float = 120) -> None:
+def wait(true: Callable[[], object], seconds: float = 120, page: Page | None = None) -> None:
+    """`page`: whose requests go on meanwhile; the proxy of `ann` works only while Playwright is at work."""
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until
-        time.sleep(0.2)
+        page.wait_for_timeout(200) if page else time.sleep(0.2)
 
 
 @pytest.fixture
@@ -81,9 +82,9 @@ def test_answers_and_slices(space: Server, device: Device, ann: BrowserContext, 
     page.screenshot(path=tmp_path / "where.png", full_page=True)
     page.get_by_role("button", name="Next: Run").click()
     page.locator("#tune-launch").click()
-    wait(lambda: len(device.grants) == 2)
+    wait(lambda: len(device.grants) == 2, page=page)
     expect(page.locator("#run-charts svg").first).to_be_visible()
-    wait(lambda: len(device.grants) == 3, 90)  # the next slice, asked for by the open page
+    wait(lambda: len(device.grants) == 3, page=page)  # the next slice, asked for by the open page
     page.screenshot(path=tmp_path / "run.png", full_page=True)
     assert {grant.user for grant in device.grants} == {"ann"}
 
@@ -94,5 +95,5 @@ def test_answers_and_slices(space: Server, device: Device, ann: BrowserContext, 
     assert len(device.grants) == had, "nobody is there to ask"
     page = ann.new_page()
     page.goto(space.url)
-    wait(lambda: len(device.grants) == had + 1)
+    wait(lambda: len(device.grants) == had + 1, page=page)
     assert device.killed == []
