@@ -29,6 +29,8 @@ def client(site: Server) -> Client:
 def test_the_starter_is_tuned(method: str, adapter: str, client: Client, site: Server) -> None:
     params = {"adapter": adapter, "max_steps": 2, "max_rows": 40, "eval_rows": 2}
     params |= {"per_device_train_batch_size": 4} if method != "ppo" else {}
+    if "reward" in METHODS[method].params.model_fields:
+        params |= {"reward": "length:20"}  # it tells answers apart
     params |= {"sample_prompts": 1} if method != "reward" else {}  # that one scores, and answers nothing
     run = client.predict(method, params, api_name="/launch")
     while (told := client.predict(run, api_name="/run"))["state"] not in ENDED:
