@@ -11,12 +11,17 @@ import time
 import psutil
 import pytest
 from gradio_client import Client
+from safetensors.numpy import load_file
 
 from backend import events as ev
 from backend.jobs import ENDED
+from backend.recipes import checkpoints
+from backend.recipes.callbacks import FOLDER
 from tests.tiny import tiny_model
 
 STEPS = 100  # for each kill, so that it comes before the end on a quick machine, too
+PARTS = ["app.py", "backend.recipes.", "backend.targets.keeper"]
+KINDS = ["all", *PARTS]
 
 
 def client(server, cookie):
@@ -44,7 +49,7 @@ def processes(home, word):
 
 
 def check_store(home, run):
-    """The registry is sound, the log's whole lines are events, each kept checkpoint loads."""
+    """The registry is sound, the log's whole lines are events."""
     with sqlite3.connect(home / "atelier.db") as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert db.execute("SELECT count(*) FROM runs").fetchone() == (1,)
@@ -56,7 +61,13 @@ def check_store(home, run):
                 json.loads(line)
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
+def check_checkpoint(home, run):
+    """The last one that a resumed run would take up loads."""
+    if last := checkpoints.newest(home / "runs" / run / FOLDER):
+        assert load_file(last / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
 def test_killed_at_random_points(server, home, tmp_path, kills):
     chance, total = random.Random(kills), STEPS * kills
     cookie = secrets.token_urlsafe(32)
@@ -65,39 +76,46 @@ def test_killed_at_random_points(server, home, tmp_path, kills):
         "model": str(tiny_model(tmp_path / "model")), "max_steps": total, "save_steps": 20, "logging_steps": 1,
         "per_device_train_batch_size": 2, "max_length": 64,
     }  # fmt: skip
-    run = client(one, cookie).predict("sft", params, api_name="/launch")
+    ask = client(one, cookie)
+    run = ask.predict("sft", params, api_name="/launch")
+
+    def told():
+        return ask.predict(run, api_name="/run")
+
+    def ended():
+        return (now := told())["state"] in ENDED and now
 
     killed = 0
     while killed < kills:
         time.sleep(chance.uniform(0.0, 6.0))
-        state = client(one, cookie).predict(run, api_name="/run")["state"]
-        if state == "finished":
+        if told()["state"] == "finished":
             break
-        what = chance.choice(["app.py", "backend.recipes.", "backend.targets.keeper", "all"])
-        words = ["app.py", "backend.recipes.", "backend.targets.keeper"] if what == "all" else [what]
+        what = chance.choice(KINDS) if kills > len(KINDS) else KINDS[killed]
+        words = PARTS if what == "all" else [what]
         for victim in [process for word in words for process in processes(home, word)]:
             victim.kill()
         killed += 1
         if "app.py" in words:
             one.process.wait(30)
             one.start()
-        told = client(one, cookie).predict(run, api_name="/run")
+            ask = client(one, cookie)
         check_store(home, run)
         if "backend.recipes." in words or "backend.targets.keeper" in words:
-            told = wait(lambda: (t := client(one, cookie).predict(run, api_name="/run"))["state"] in ENDED and t)
-            assert told["state"] in ("failed", "finished")
-            if told["state"] == "failed":
-                assert "Resume" in told["error"]["hint"]
-                assert client(one, cookie).predict(run, api_name="/resume") in ("queued", "running")
+            now = wait(ended)
+            assert now["state"] in ("failed", "finished")
+            check_checkpoint(home, run)
+            if now["state"] == "failed":
+                assert "Resume" in now["error"]["hint"]
+                assert ask.predict(run, api_name="/resume") in ("queued", "running")
         else:
-            assert told["state"] in ("queued", "running", "finished")
+            assert told()["state"] in ("queued", "running", "finished")
     assert killed
 
-    told = wait(lambda: (t := client(one, cookie).predict(run, api_name="/run"))["state"] in ENDED and t, 240)
-    assert told["state"] == "finished", told["error"]
+    now = wait(ended, 240)
+    assert now["state"] == "finished", now["error"]
     steps = {e.step for e in ev.read(home / "runs" / run / "events.jsonl")[0] if isinstance(e, ev.Measured)}
     assert steps >= set(range(1, total + 1)), "every step's figures are in the log"
-    assert {a["file"] for a in told["artifacts"]} >= {"adapter"}
+    assert {a["file"] for a in now["artifacts"]} >= {"adapter"}
     assert (home / "runs" / run / "adapter" / "adapter_model.safetensors").stat().st_size > 0
     check_store(home, run)
     assert [path.name for path in (home / "runs").iterdir()] == [run]

@@ -136,7 +136,7 @@ def grid() -> str:
     adapters = get_args(Adapter)
     head = "".join(f"<th scope=col>{text(ADAPTERS.get(name, name))}</th>" for name in adapters)
     rows = "".join(
-        f'<tr><th scope=row title="{text(method.title)}">{text(name.upper())}</th>'
+        f'<tr><th scope=row title="{text(method.title)}">{text(name.upper())}{_marked(method.title)}</th>'
         f"{''.join(_cell(name, adapter) for adapter in adapters)}</tr>"
         for name, method in METHODS.items()
     )
@@ -152,6 +152,10 @@ def grid() -> str:
     about += f'<p class="quiet about">Learning rate where its field stays empty: <b>{rate}</b></p>'
     table = f'<table class="grid"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>'
     return f'<div class="grid-scroll" tabindex="0">{table}</div>{about}'
+
+
+def _marked(title: str) -> str:
+    return "<span class=why>experimental</span>" if "experimental" in title else ""
 
 
 def _cell(method: str, adapter: str) -> str:

@@ -194,8 +194,8 @@ ADAPTERS = {
 # -- pieces of a page -------------------------------------------------------------------------------------------
 
 
-def badge(status: Mapping[str, Any]) -> str:
-    return f'<span class="state state-{text(status["state"])}">{text(state_words(status))}</span>'
+def badge(status: Mapping[str, Any], words: str = "") -> str:
+    return f'<span class="state state-{text(status["state"])}">{text(words or state_words(status))}</span>'
 
 
 def bar(status: Mapping[str, Any]) -> str:
@@ -222,13 +222,14 @@ def listing(runs: Sequence[Mapping[str, Any]], shown: str = "", more: bool = Fal
 
 def _item(status: Mapping[str, Any], chosen: bool) -> str:
     living = status["state"] in LIVING
-    below = text(progress_words(status)) if living else when(status["ended"] or status["created"])
+    word, _, place = state_words(status).partition(": ")  # the list is narrow: its place in the line goes below
+    below = text(place or progress_words(status)) if living else when(status["ended"] or status["created"])
     loss = status["metrics"].get("loss", status["metrics"].get("train_loss"))
     score = f"loss {text(number('loss', loss))}" if loss is not None and not living else ""
     about = " · ".join(part for part in (short(status["params"].get("dataset", "")), status["id"]) if part)
     return (
         f'<li><button type="button" data-run="{text(status["id"])}"{" aria-current=true" if chosen else ""}>'
-        f"<span class=top><b>{text(what(status))}</b>{badge(status)}</span>"
+        f"<span class=top><b>{text(what(status))}</b>{badge(status, word)}</span>"
         f"<span class=quiet>{text(about)}</span>"
         f"{bar(status) if living else ''}"
         f"<span class=quiet>{' · '.join(part for part in (below, score) if part)}</span></button></li>"

@@ -21,6 +21,12 @@ def test_states_have_words(state: str, ahead: int | None, words: str) -> None:
     assert views.state_words(status(state=state, ahead=ahead)) == words
 
 
+def test_the_list_has_the_place_in_line_below() -> None:
+    drawn = views.listing([status(state="queued", ahead=2)])
+    assert ">Queued</span>" in drawn
+    assert "<span class=quiet>2 runs before yours</span>" in drawn
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(None, ""), (-1, ""), (float("nan"), ""), (0.2, "0 s"), (59.4, "59 s"), (185, "3 min 05 s"), (7_800, "2 h 10 min"),

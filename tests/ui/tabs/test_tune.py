@@ -134,6 +134,8 @@ def test_what_can_not_be_is_off_and_says_so(lab: Lab, monkeypatch: pytest.Monkey
     page = next(part.html_template for part in drawn(tune.build, lab).blocks.values() if part.elem_id == "tune-grid")
     assert page.count("disabled") == len(tune.METHODS)
     assert page.count("it is dark") == 2 * len(tune.METHODS)
+    assert "ORPO<span class=why>experimental</span>" in page
+    assert page.count("<span class=why>experimental") == 1
     assert 'value="sft/lora" aria-label="Supervised fine-tuning with LoRA" ${' in page
 
 
