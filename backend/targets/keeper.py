@@ -108,7 +108,8 @@ def _how_it_died(code: int) -> ev.Failed:
         return ev.Failed(
             code="killed",
             message="The training process was killed (signal 9), most often because memory ran out.",
-            hint="Use a smaller batch or a shorter max_length, then press Resume to go on from the last checkpoint.",
+            hint="Resume goes on from the last checkpoint. If it is killed again, clone it with a smaller batch or a "
+            "shorter max_length.",
         )
     how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
     return ev.Failed(
