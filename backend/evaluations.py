@@ -5,6 +5,7 @@
     evaluations.rows(run, owner, …)            rows with all answers side by side, filtered and sorted
     evaluations.rescore(run, metrics, owner)   other metrics on the same answers; asks a model only what is missing
     evaluations.compare(run, owner)            a tuning run beside its base, on two datasets
+    evaluations.foretell(params, owner)        how long tasks of the harness will take
 
 Every method raises LabError and nothing else. An evaluation is a run of the recipe `evaluate`; its name and pin are a
 note in the run's folder.
@@ -19,11 +20,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from backend import eval_results, figures
+from backend import eval_results, figures, foretold
 from backend.door import door
 from backend.errors import BadInput, NotFound
 from backend.jobs import Run
-from backend.recipes import METHODS
+from backend.recipes import METHODS, RECIPES
+from backend.recipes.params import check
 from backend.store import Store, write
 
 RECIPE, HARNESS = "evaluate", "harness"
@@ -204,6 +206,14 @@ class Evaluations:
         some: dict[str, Any] = {"max_rows": max_rows, "pick_rows": "random"} if max_rows else {}
         asked = [held_out, {"dataset": "sample/forgetting"}]
         return [self._launch(RECIPE, {"models": models} | one | some, owner, run.job.target) for one in asked]
+
+    @door
+    def foretell(self, asked: Mapping[str, Any], owner: str) -> dict[str, Any]:
+        """How long tasks of the harness will take: see `backend/foretold.py`. `asked` are params of the recipe."""
+        params = check(RECIPES[HARNESS].params, dict(asked)).model_dump(mode="json")
+        lines = [one for one in self.every(owner) if "tasks" in one["settings"]]
+        like = {name: params[name] for name in ("tasks", "task_file", "num_fewshot", "apply_chat_template")}
+        return foretold.foretell(lines, params["models"], like, params["limit"] * max(1, len(params["tasks"])))
 
     @door
     def newest_tuned(self, owner: str) -> str:

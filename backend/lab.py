@@ -39,7 +39,7 @@ from backend.door import broken, door
 from backend.engines import remote, tasks_script
 from backend.engines import script as engines_script
 from backend.engines.client import EngineProcess
-from backend.engines.remote import NAME, Remote
+from backend.engines.remote import Remote
 from backend.engines.tasks import MANY, TASKS, FileParams, whole
 from backend.engines.text import ChatParams, CompleteParams
 from backend.errors import BadInput, LabError, NotFound, NotYours
@@ -68,6 +68,7 @@ from backend.recipes import (
 from backend.recipes import script as recipes_script
 from backend.recipes.evaluate import EvaluateParams
 from backend.recipes.params import check
+from backend.recipes.provider import NAME
 from backend.recipes.rewards import REWARDS, is_place
 from backend.resources import Resources
 from backend.rules import Rules

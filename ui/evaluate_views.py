@@ -66,7 +66,7 @@ def summary(told: Told) -> str:
 def _line(figure: Told, names: Sequence[str], models: Sequence[Told], pairs: Sequence[Told]) -> str:
     better = "" if figure["higher"] is None else "higher is better" if figure["higher"] else "lower is better"
     cells = "".join(
-        f'<td data-of="{views.text(views.short(name))}">{spanned(one, models)}</td>'
+        f'<td data-of="{views.text(called(name))}">{spanned(one, models)}</td>'
         for name, one in zip(names, models, strict=True)
     )
     pair = next((one for one in pairs if one["figure"] == figure["figure"]), None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import queue
-import re
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -22,10 +21,9 @@ from backend import events as ev
 from backend.engines.text import ChatParams
 from backend.errors import BadInput, Gated, HubError, LabError, NotFound
 from backend.recipes.params import check
+from backend.recipes.provider import NAME, ROUTER
 
 log = logging.getLogger("atelier.remote")
-ROUTER = "https://router.huggingface.co/v1"
-NAME = re.compile(r"([\w.\-]{1,96}/[\w.\-]{1,96}):([\w\-]{1,40})")
 _PATIENCE = 90.0  # seconds for the next piece
 _PULSE = 0.5  # seconds of silence after which it is asked whether the answer is still wanted
 _FRESH = 600.0  # seconds that a list of models is believed

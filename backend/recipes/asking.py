@@ -11,7 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator
 
 from backend import events as ev
 from backend.metrics import Need, about
@@ -31,6 +33,25 @@ ANSWERS = "answers"
 _QUIET = 0.5  # seconds between two Progressed, at least
 _DRAWN = ("answers", "reward")  # passes whose outcome depends on the seed
 Pass = tuple[int, Need, int]  # model, what is asked of it, which drawing
+
+
+def _listed(value: Any) -> Any:
+    """Text with commas is a list; a name twice is once."""
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        return value
+    return list(dict.fromkeys(one.strip() for one in given if one.strip()))
+
+
+Names = Annotated[list[str], BeforeValidator(_listed)]  # a field of params
+
+
+def interrupted(folder: Path, kept: str, step: int = 0) -> None:
+    """Say how a run ends that was asked to: by the word in its file `stop`."""
+    if (folder / "stop").read_text().strip() == "cancel":
+        say(ev.Cancelled(reason="cancelled by its owner"))
+    else:
+        say(ev.Paused(step=step, reason=f"stopped; {kept} is kept"))
 
 
 def name_of(place: str) -> str:
@@ -196,7 +217,7 @@ class Work:
                     self._begin({"device": "provider"})
             else:
                 chosen = self._chosen()
-                _forget_peak()
+                forget_peak()
                 self._answerer = Answerer(place, chosen, self.params.per_device_eval_batch_size, self._stopped)
             self.begun, self.first = time.perf_counter(), self.done
         return self._answerer
@@ -216,7 +237,7 @@ class Work:
             say(ev.Measured(step=self.done, values={"rows_per_second": round(made / spent, 3)}))
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """From here on `peak_memory` tells of the next model alone; elsewhere than on Linux, of the largest so far."""
     import torch
 

@@ -25,7 +25,7 @@ from backend.errors import BadData, BadInput
 from backend.metrics import METRICS, ON_HUB, about
 from backend.recipes import checkpoints, hub_metric, process, questions, scoring
 from backend.recipes.answering import Interrupted, Row
-from backend.recipes.asking import ANSWERS, Work, name_of
+from backend.recipes.asking import ANSWERS, Names, Work, interrupted, name_of
 from backend.recipes.params import check
 from backend.recipes.process import say
 from backend.recipes.provider import NAME as PROVIDER
@@ -43,7 +43,7 @@ class EvaluateParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_strip_whitespace=True)
 
-    models: list[str] = Field(
+    models: Names = Field(
         [MODEL_ID],
         title="Models",
         description="A model, MODEL + ADAPTER, or run/ID; the first is what the others are compared with",
@@ -53,7 +53,7 @@ class EvaluateParams(BaseModel):
         "train", title="Split", description="Of a Hub dataset whose name tells none; a file has one"
     )
     columns: dict[str, str] = Field({}, title="Columns", description="Which column holds prompt, completion …")
-    metrics: list[str] = Field([], title="Metrics", description="Empty takes those that fit the data")
+    metrics: Names = Field([], title="Metrics", description="Empty takes those that fit the data")
     max_rows: int = Field(0, ge=0, title="Rows", description="Use only the first rows; 0 uses all")
     pick_rows: Literal["first", "random"] = Field(
         "first", title="Which rows", description="Of a limited number: the first, or drawn from all"
@@ -91,15 +91,6 @@ class EvaluateParams(BaseModel):
         if (model or adapter) and "models" not in values:
             values["models"] = [" + ".join(part for part in (model or MODEL_ID, adapter) if part)]
         return values
-
-    @field_validator("models", "metrics", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        """Text with commas is a list; a name twice is once."""
-        given = value.split(",") if isinstance(value, str) else value
-        if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
-            return value
-        return list(dict.fromkeys(one.strip() for one in given if one.strip()))
 
     @field_validator("models")
     @classmethod
@@ -176,10 +167,7 @@ def run(params: EvaluateParams, folder: Path) -> None:
     try:
         drawn = [*zip(*(work.of(number, place) for number, place in enumerate(params.models)), strict=True)]
     except Interrupted:
-        if (folder / "stop").read_text().strip() == "cancel":
-            say(ev.Cancelled(reason="cancelled by its owner"))
-        else:
-            say(ev.Paused(step=work.done, reason="stopped; what was answered is kept"))
+        interrupted(folder, "what was answered", work.done)
         return
     answered = drawn[0]
     if all("error" in row for rows in answered for row in rows):

@@ -23,7 +23,8 @@ from backend import events as ev
 from backend.errors import BadData, BadInput, NotFound
 from backend.recipes import device, harness_results, process, scoring
 from backend.recipes.answering import Answerer, Interrupted
-from backend.recipes.asking import name_of
+from backend.recipes.asking import Names, forget_peak, interrupted, name_of
+from backend.recipes.callbacks import peak_memory
 from backend.recipes.process import say
 from backend.recipes.provider import NAME as PROVIDER
 from backend.recipes.provider import NO_CHANCES
@@ -40,8 +41,8 @@ class Params(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_strip_whitespace=True)
 
-    models: list[str] = Field([MODEL_ID], min_length=1, max_length=MOST_MODELS, title="Models", description="As above")
-    tasks: list[str] = Field(
+    models: Names = Field([MODEL_ID], min_length=1, max_length=MOST_MODELS, title="Models", description="As above")
+    tasks: Names = Field(
         [], title="Tasks", description="As the harness names them, with commas between; empty takes those of the file"
     )
     task_file: str = Field("", title="Task file", description="A YAML file of your own, or a folder with some")
@@ -55,15 +56,6 @@ class Params(BaseModel):
         "auto", title="Precision", description="Auto takes bf16 where the hardware has it"
     )
     seed: int = Field(0, ge=0, lt=2**31, title="Seed", description="Of what is drawn for intervals")
-
-    @field_validator("models", "tasks", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        """Text with commas is a list; a name twice is once."""
-        given = value.split(",") if isinstance(value, str) else value
-        if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
-            return value
-        return list(dict.fromkeys(one.strip() for one in given if one.strip()))
 
     @field_validator("num_fewshot", mode="before")
     @classmethod
@@ -105,18 +97,16 @@ def run(params: Params, folder: Path) -> None:
     chosen = device.choose(device.find(), params.precision)
     torch.set_num_threads(chosen.threads)
     manager, names = _tasks(params)
-    models = [{"name": name_of(place), "place": place} for place in params.models]
+    models: list[dict[str, Any]] = [{"name": name_of(place), "place": place} for place in params.models]
     about = {"model": ", ".join(one["name"] for one in models), "dataset": ", ".join(names)}
     say(ev.Started(info=about | chosen.info()))
     found = []
     try:
         for number, place in enumerate(params.models):
             found.append(_asked(params, folder, manager, names, place, number, chosen))
+            models[number] |= json.loads((folder / f"took-{number}.json").read_text())
     except Interrupted:
-        if (folder / "stop").read_text().strip() == "cancel":
-            say(ev.Cancelled(reason="cancelled by its owner"))
-        else:
-            say(ev.Paused(reason="stopped; what was answered is kept"))
+        interrupted(folder, "what was answered")
         return
     told = harness_results.tell(found, models, params.seed)
     told |= {"dataset": ", ".join(names), "unasked": [], "at": time.time(), "engine": "lm-evaluation-harness"}
@@ -165,6 +155,8 @@ def _asked(
     """What the harness says of one model: {results, samples, higher_is_better, …}. Raises Interrupted, BadData."""
     from lm_eval import simple_evaluate
 
+    begun = time.perf_counter()
+    forget_peak()
     answerer = Answerer(place, chosen, params.per_device_eval_batch_size, lambda: (folder / "stop").exists())
     asking = _model(answerer, params, _Progress(number, len(params.models)))
     try:
@@ -186,11 +178,19 @@ def _asked(
         raise BadData(f"The harness can't do {', '.join(names)}: {words}.", "Check the task, and whether its data are "
                       "here or the Hub answers.", "harness.failed") from error  # fmt: skip
     finally:
+        _took(folder / f"took-{number}.json", time.perf_counter() - begun)
         answerer.close()
     with (folder / WHOLE).open("a") as file:
         json.dump({key: found[key] for key in ("results", "versions", "n-shot")}, file, default=str)
         file.write("\n")
     return dict(found)
+
+
+def _took(path: Path, seconds: float) -> None:
+    """Keep what a model took, with what it took before the run was stopped."""
+    told = json.loads(path.read_text()) if path.exists() else {"seconds": 0.0, "memory_gb": 0.0}
+    memory = max(told["memory_gb"], peak_memory())
+    path.write_text(json.dumps({"seconds": round(told["seconds"] + seconds, 2), "memory_gb": round(memory, 3)}))
 
 
 class _Progress:

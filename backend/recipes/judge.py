@@ -25,7 +25,7 @@ from backend import events as ev
 from backend.errors import BadData, BadInput
 from backend.recipes import device, process, questions
 from backend.recipes.answering import Answerer, Interrupted
-from backend.recipes.asking import name_of
+from backend.recipes.asking import interrupted, name_of
 from backend.recipes.process import say
 from backend.recipes.provider import NAME as PROVIDER
 from backend.recipes.provider import Provider
@@ -131,10 +131,7 @@ def run(params: Params, folder: Path) -> None:
         if left:
             _ask(params, folder, left, lines, len(asked))
     except Interrupted:
-        if (folder / "stop").read_text().strip() == "cancel":
-            say(ev.Cancelled(reason="cancelled by its owner"))
-        else:
-            say(ev.Paused(step=len(lines), reason="stopped; what was judged is kept"))
+        interrupted(folder, "what was judged", len(lines))
         return
     if asked and all("error" in line for line in lines.values()):
         raise BadData(

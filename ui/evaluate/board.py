@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ui import evaluate_views as drawn
@@ -94,8 +94,9 @@ def ranked(models: Mapping[str, Mapping[str, Told]], figure: str) -> list[str]:
 def pictures(evaluations: Sequence[Told], dataset: str, figure: str, across: str = "seconds") -> str:
     """Bars, quality against a cost, a radar, and how it went over time."""
     models = newest(evaluations, dataset)
-    points = [{"name": name, **models[name][figure]} for name in ranked(models, figure)
-              if models[name].get(figure, {}).get("value") is not None]  # fmt: skip
+    models = {name: models[name] for name in ranked(models, figure)}  # a model has one colour in all pictures
+    points = [{"name": name, "place": place} | known[figure] for place, (name, known) in enumerate(models.items())
+              if known.get(figure, {}).get("value") is not None]  # fmt: skip
     if not points:
         return '<p class="quiet">Nothing was measured there by that figure.</p>'
     unit, title = points[0]["unit"], points[0]["title"]
@@ -109,7 +110,7 @@ def pictures(evaluations: Sequence[Told], dataset: str, figure: str, across: str
     body = plots.scatter(costly, written, words, said) if costly else '<p class="quiet">Not known of any model.</p>'
     parts.append(_picture(f"{title} against {words[0].lower() + words[1:]}", body))
     parts.append(_radar(models))
-    parts.append(_picture(f"{title} over time", _history(evaluations, dataset, figure, written)))
+    parts.append(_picture(f"{title} over time", _history(evaluations, dataset, figure, written, models)))
     return f'<div class="plots">{"".join(parts)}</div>'
 
 
@@ -145,13 +146,15 @@ def _radar(models: Mapping[str, Mapping[str, Told]]) -> str:
     return _picture(title, plots.radar(titles, shown) + note)
 
 
-def _history(evaluations: Sequence[Told], dataset: str, figure: str, written: Callable[[float], str]) -> str:
-    found: dict[str, list[dict[str, Any]]] = {}
+def _history(
+    evaluations: Sequence[Told], dataset: str, figure: str, written: Callable[[float], str], names: Iterable[str]
+) -> str:
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for told in sorted(evaluations, key=lambda one: float(one["created"])):
         for one in told["figures"]:
             if told["dataset"] == dataset and one["figure"] == figure and one["value"] is not None:
-                found.setdefault(told["models"][one["model"]], []).append({**one, "x": told["created"]})
-    return plots.lines(found, written)
+                found[told["models"][one["model"]]].append({**one, "x": told["created"]})
+    return plots.lines({name: points for name, points in found.items() if points}, written)
 
 
 def settings(evaluations: Sequence[Told], dataset: str, figure: str) -> str:

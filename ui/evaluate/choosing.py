@@ -37,7 +37,7 @@ def build(desk: Desk, models: gr.Dropdown) -> Panel:
     with gr.Tab("Judge", id="judge"):
         with gr.Row(elem_classes="fields"):
             judge = gr.Dropdown(
-                [starter], value=starter, allow_custom_value=True, label="Judge", scale=2, min_width=220,
+                [starter], value=starter, allow_custom_value=True, label="Judge", scale=3, min_width=300,
                 info="A small model judges badly; see whether it agrees with itself", elem_id="evaluate-judge",
             )  # fmt: skip
             criteria = gr.Textbox(CRITERIA, label="What counts", max_lines=3, scale=3, min_width=240,

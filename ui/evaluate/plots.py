@@ -1,6 +1,7 @@
 """Measured models as pictures: bars, a scatter, a radar, lines over time. SVG that follows the theme; pure.
 
-A point is {name, value, low, high, …}; low and high may be None. Values are written as `written(value)` has it.
+A point is {name, value, low, high, …}; low and high may be None; `place` says which colour its model has. Values are
+written as `written(value)` has it.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def scatter(points: Sequence[Point], written: Written, across: str, said: Writte
         if one["low"] is not None:
             parts.append(_span(x, y_of(one["low"]), x, y_of(one["high"])))
         title = f"{one['name']}: {written(one['value'])}, {said(one['x'])}"
-        spot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{colour(place)}">'
+        spot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{colour(one.get("place", place))}">'
         parts.append(f"{spot}<title>{views.text(title)}</title></circle>")
         side = "end" if x > WIDE * 0.7 else "start"
         parts.append(_text(x + (-11 if side == "end" else 11), y + 4, _short(one["name"]), side))

@@ -17,6 +17,17 @@ _OTHERS = (  # choice, key, words
 _CUT = 3000  # characters of an answer in the arena
 
 
+def foretold(told: Told) -> str:
+    """How long tasks will take, and by what that is said."""
+    if told["seconds"] is None:
+        why = "it is not known how many rows there are" if not told["unknown"] else "nothing like it has run here yet"
+        return views.note(f"How long it takes can't be told: {why}. Ask 5 rows first; then the time is told here.")
+    rows, runs = views.plural(told["rows"], "row"), ", ".join(told["of"])
+    word = "About" if told["alike"] else "By other tasks, perhaps"
+    more = f" {', '.join(told['unknown'])} was never measured and comes on top." if told["unknown"] else ""
+    return views.note(f"{word} {views.duration(told['seconds'])} for {rows} of each model, as run {runs} went.{more}")
+
+
 def ratings(rated: Sequence[Told]) -> str:
     """Models by their rating, with intervals."""
     known = [one for one in rated if one["rating"] is not None]

@@ -13,7 +13,6 @@ import pytest
 from huggingface_hub.inference._providers._common import AutoRouterConversationalTask
 
 from backend import events as ev
-from backend.engines import remote
 from backend.errors import BadInput, Gated, HubError, NotFound
 from backend.recipes import RECIPES, evaluate, provider
 from backend.recipes.answering import Interrupted
@@ -148,8 +147,3 @@ def test_an_evaluation_asks_it_with_several_seeds(router: Router, capsys: Any, t
 def test_what_needs_likelihoods_is_refused_before_the_run(values: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match="org/big:fast runs at a provider, which tells no likelihoods"):
         RECIPES["evaluate"].preflight(check(evaluate.Params, {"models": [MODEL]} | values))
-
-
-def test_its_name_is_the_same_everywhere() -> None:
-    assert provider.NAME.pattern == remote.NAME.pattern
-    assert provider.ROUTER == remote.ROUTER

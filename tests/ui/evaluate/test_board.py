@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from ui.evaluate import board
+from ui.evaluate import board, plots
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -55,6 +56,18 @@ def test_every_picture() -> None:
     two = told()
     two["figures"] = [one for one in two["figures"] if one["figure"] != "token"]
     assert "It takes three figures" in board.pictures([two], "d", "exact")
+
+
+def test_a_model_has_one_colour_in_all_pictures() -> None:
+    """The worse one of two, which alone tells its costs: second in order, first and only one in the scatter."""
+    one = told(1.0)
+    worse = min((each for each in one["figures"] if each["figure"] == "exact"), key=lambda each: each["value"])
+    one["about"] = [{"seconds": 5.0} if place == worse["model"] else {} for place in range(2)]
+    text = board.pictures([one], "d", "exact")
+    name = one["models"][worse["model"]]
+    drawn = re.findall(r'fill="(#\w+)"[^>]*><title>([^<:]+)', text)
+    assert len([colour for colour, of in drawn if of == name]) >= 3
+    assert {colour for colour, of in drawn if of == name} == {plots.colour(1)}
 
 
 def test_settings_that_differ_stand_beside_what_came_of_them() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from ui.evaluate import told
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -58,3 +60,17 @@ def test_nothing_said_becomes_the_page() -> None:
     for text in (told.judged([one]), told.pair(pair), told.groups([group]), told.ratings([rated])):
         assert "<img" not in text
         assert "&lt;img" in text
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"seconds": 250.0, "alike": True}, "About 4 min 10 s for 100 rows of each model, as run ab12 went."),
+        ({"seconds": 250.0, "alike": False}, "By other tasks, perhaps 4 min 10 s"),
+        ({"seconds": 5.0, "alike": True, "unknown": [EVIL]}, "&lt;img"),
+        ({"seconds": None, "unknown": ["base"]}, "nothing like it has run here yet. Ask 5 rows first"),
+        ({"seconds": None, "rows": 0}, "not known how many rows"),
+    ],
+)
+def test_how_long_tasks_will_take(found: dict[str, Any], words: str) -> None:
+    assert words in told.foretold({"rows": 100, "of": ["ab12"], "alike": True, "unknown": []} | found)
