@@ -105,10 +105,16 @@ _ARTICLE = re.compile(r"\W*a (?!is\b|was\b|seems\b|because\b|gives\b|has\b)[a-z]
 _EVEN = re.compile(r"^\W*(?:it'?s\W+a\W+|a\W+)?(?:tie|draw|both|equal|equally|neither)\b", re.I)
 
 
+_CHOICES = re.compile(r"^[\W_]*(?:answers? |options? )?a\W*(?:,|/|\bor\b|\band\b|&)\W*(?:or\W+)?b\b(.*)", re.I | re.S)
+_ALIKE = re.compile(r"\b(?:equal|equally|same|tie|tied|both|alike)\b", re.I)
+
+
 def verdict(said: str, order: int) -> str:
-    """Whom a reply names: a, b, tie, or nonsense for what is no verdict."""
+    """Whom a reply names: a, b, tie, or nonsense for what is no verdict, such as the choices themselves."""
     if _EVEN.match(said):
         return "tie"
+    if choices := _CHOICES.match(said):
+        return "tie" if _ALIKE.search(choices[1]) else "nonsense"
     found = _LATER.search(said) or _LETTER.match(said)
     if found is None or (found.re is _LETTER and _ARTICLE.match(said)):  # the article
         return "nonsense"
@@ -261,7 +267,11 @@ def tell(
             value, p = (mine["b"] - mine["a"]) / n, statistics.mcnemar(mine["b"], mine["a"])
             gap = statistics.Difference(value, low, high, p, n, mine["b"], mine["tie"], mine["a"])
             pair |= {"value": value, "low": low, "high": high, "p": p}
-            pair["verdict"] = statistics.verdict(gap, True, "%", p if n > 1 else numpy.nan)
+            pair["verdict"] = (
+                statistics.verdict(gap, True, "%", p if n > 1 else numpy.nan)
+                if gap.wins or gap.losses
+                else f"Can't tell: no pair was decided in both orders, n = {n:,}."
+            )
         else:
             pair["verdict"] = "No verdict at all."
         told["pairs"].append(pair)

@@ -77,7 +77,10 @@ def _judge(told: Told) -> str:
     if told["nonsense"]:
         parts.append(f"{told['nonsense']:,} of {told['asked']:,} replies were no verdict")
     weak = agreement["value"] is None or agreement["value"] < 0.6
-    warning = '<p class="warns">A judge that agrees with itself so seldom says little.</p>' if weak else ""
+    words = "A judge that agrees with itself so seldom says little." if weak else ""
+    if told["nonsense"] > told["asked"] / 2:
+        words = "This judge can't do it: most of its replies are no verdict. Take a larger model."
+    warning = f'<p class="warns">{words}</p>' if words else ""
     names = told["models"]
     lines = ""
     for pair in told["pairs"]:

@@ -29,6 +29,7 @@ def test_a_judge_that_disagrees_with_itself_is_warned_of() -> None:
     assert "run/ab12" in good
     assert "says little" in told.judged([verdicts({"value": 0.3, "low": 0.1, "high": 0.5, "n": 6})])
     assert "gave no pair two verdicts" in told.judged([verdicts(NO, first=NO)])
+    assert "most of its replies are no verdict" in told.judged([verdicts(NO, first=NO, nonsense=9)])
     assert "No judge has been asked" in told.judged([])
 
 
