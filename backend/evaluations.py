@@ -210,8 +210,10 @@ class Evaluations:
     @door
     def foretell(self, asked: Mapping[str, Any], owner: str) -> dict[str, Any]:
         """How long tasks of the harness will take: see `backend/foretold.py`. `asked` are params of the recipe."""
-        params = check(RECIPES[HARNESS].params, dict(asked)).model_dump(mode="json")
-        lines = [one for one in self.every(owner) if "tasks" in one["settings"]]
+        params = _by_file(check(RECIPES[HARNESS].params, dict(asked)).model_dump(mode="json"))
+        lines = [
+            one | {"settings": _by_file(one["settings"])} for one in self.every(owner) if "tasks" in one["settings"]
+        ]
         like = {name: params[name] for name in ("tasks", "task_file", "num_fewshot", "apply_chat_template")}
         return foretold.foretell(lines, params["models"], like, params["limit"] * max(1, len(params["tasks"])))
 
@@ -257,6 +259,11 @@ class Evaluations:
             while len(self._read) > _HELD:
                 self._read.popitem(last=False)
         return told
+
+
+def _by_file(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the harness, in which a task file is what it is called: each upload has a place of its own."""
+    return {**settings, "task_file": Path(settings["task_file"]).name}
 
 
 def _answers(run: Run) -> bool:

@@ -162,7 +162,11 @@ def slices(told: Told, figure: str) -> str:
         lines = []
         for value in dict.fromkeys(one["slice"] for one in mine if one["column"] == column):
             models = [one | {"unit": about["unit"]} for one in mine if (one["column"], one["slice"]) == (column, value)]
-            cells = "".join(f"<td>{spanned(one, models) if one['n'] else '–'}</td>" for one in models)
+            cells = "".join(
+                f'<td data-of="{views.text(called(names[one["model"]]))}">'
+                f"{spanned(one, models) if one['n'] else '–'}</td>"
+                for one in models
+            )
             lines.append(f"<tr><th scope=row>{views.text(value)}</th>{cells}</tr>")
         heads = "".join(f"<th scope=col>{titled(name)}</th>" for name in names)
         parts.append(

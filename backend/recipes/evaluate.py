@@ -107,7 +107,7 @@ class EvaluateParams(BaseModel):
                 near = difflib.get_close_matches(name, METRICS, n=1)
                 raise ValueError(
                     f"there is no metric {name!r}; "
-                    + (f"did you mean {near[0]!r}?" if near else f"use some of {', '.join(METRICS)}, or hub:NAME")
+                    + (f"perhaps it is {near[0]!r}" if near else f"use some of {', '.join(METRICS)}, or hub:NAME")
                 )
         return value
 
@@ -137,7 +137,11 @@ def preflight(params: EvaluateParams) -> None:
     """Read the data, and say which metric does not fit them. Raises BadData, BadInput, NotFound."""
     if params.json_schema:
         scoring.check_schema(params.json_schema)
-    if not params.answers and not params.held_out_of and questions.is_local(params.dataset):
+    if params.answers:
+        _answered(Path(params.answers))
+    elif params.held_out_of:
+        _trained(Path(params.held_out_of))
+    elif questions.is_local(params.dataset):
         _metrics(params, _asked(params).questions)
 
 
@@ -208,13 +212,21 @@ def _asked(params: EvaluateParams) -> Asked:
     return questions.some(asked, params.max_rows, params.seed, drawn)
 
 
+def _trained(run: Path) -> str:
+    """The recipe of a run that trained. Raises BadInput for another."""
+    from backend.recipes import METHODS
+
+    recipe = str(json.loads((run / "job.json").read_text())["recipe"])
+    if recipe not in METHODS:
+        raise BadInput(f"Run {run.name} trained nothing, so it held nothing out.", "Name a dataset.")
+    return recipe
+
+
 def _held_out(run: Path) -> Asked:
     """The rows that a training run measured itself on. Raises BadInput where it kept none."""
     from backend.recipes import METHODS, data
 
-    recipe = json.loads((run / "job.json").read_text())["recipe"]
-    if recipe not in METHODS:
-        raise BadInput(f"Run {run.name} trained nothing, so it held nothing out.", "Name a dataset.")
+    recipe = _trained(run)
     settings = check(METHODS[recipe].params, json.loads((run / "params.json").read_text()))
     _, held = data.split(data.read(settings, METHODS[recipe].wants).dataset(), settings.eval_rows, settings.seed)
     if held is None:
@@ -243,12 +255,17 @@ def _metrics(params: EvaluateParams, asked: Sequence[Question]) -> list[str]:
     return list(names)
 
 
+def _answered(other: Path) -> None:
+    """Raises BadInput for a run without answers."""
+    if not (other / questions.FILE).exists():
+        raise BadInput(f"Run {other.name} has no answers.", "Name a run of the recipe evaluate.")
+
+
 def _take_over(other: Path, folder: Path) -> None:
     """The answers of another evaluation, so that only what they lack is asked."""
     if (folder / questions.FILE).exists():
         return
-    if not (other / questions.FILE).exists():
-        raise BadInput(f"Run {other.name} has no answers.", "Name a run of the recipe evaluate.")
+    _answered(other)
     shutil.copytree(other / ANSWERS, folder / ANSWERS, dirs_exist_ok=True)
     shutil.copyfile(other / questions.FILE, folder / questions.FILE)
 

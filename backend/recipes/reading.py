@@ -93,7 +93,7 @@ def rows_of(name: str, split: str = "train", streaming: bool = False) -> Iterato
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
-        raise BadData(f"{path.name} is empty.", "Training needs at least 2 rows.", "data.empty")
+        raise BadData(f"{path.name} is empty.", "Give a file with rows; training needs at least 2.", "data.empty")
     _is_what_it_says(path, head)
     readers = {"a CSV file": _csv, "a TSV file": _csv, "a Parquet file": _parquet, "an Arrow file": _arrow}
     yield from (readers | {"plain text": _lines}).get(_SHOULD.get(ending, ""), _json)(path)

@@ -58,7 +58,7 @@ def build(desk: Desk, models: gr.Dropdown) -> None:
         """How long it will take, before it is begun."""
         if not tasks and not yaml:
             return ""
-        file = f"upload/{Path(yaml).name}" if yaml else ""
+        file = Path(yaml).name if yaml else ""
         return foretold(lab.evaluations.foretell(params(models, tasks, shots, limit, chat, file), owner(request)))
 
     asks = [models, tasks, shots, limit, chat, yaml]

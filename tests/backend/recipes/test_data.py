@@ -43,7 +43,7 @@ def parquet(folder: Path, rows: list[dict[str, Any]]) -> Path:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("d.jsonl", b"", "d.jsonl is empty. Training needs at least 2 rows."),
+        ("d.jsonl", b"", "d.jsonl is empty. Give a file with rows; training needs at least 2."),
         ("d.jsonl", "\n\n", "d.jsonl has no rows."),
         ("d.jsonl", PLAIN[:1], "d.jsonl has 1 row. Training needs at least 2."),
         ("d.jsonl", b"\x89PNG\r\n\x1a\n\0\0", "d.jsonl is a PNG picture, not JSON."),

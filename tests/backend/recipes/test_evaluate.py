@@ -207,7 +207,7 @@ def test_params_as_people_write_them() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"metrics": "exact_mach"}, "did you mean 'exact_match'"),
+        ({"metrics": "exact_mach"}, "perhaps it is 'exact_match'"),
         ({"metrics": "nonsense"}, "use some of exact_match"),
         ({"max_rows": -1}, "max_rows is -1; use at least 0"),
         ({"pattern": "("}, "no regular expression"),
@@ -248,14 +248,17 @@ def test_rows_that_a_run_held_out(capsys, tmp_path: Path, tiny: str) -> None:
 
     made = check(RECIPES["sft"].params, settings)
     learned, _ = data.split(data.read(made, RECIPES["sft"].wants).dataset(), 4, made.seed)
-    asked = [one.prompt for one in evaluate._held_out(tuned).questions]
-    assert not [prompt for prompt in learned["prompt"] if prompt in asked]
+    held = [one.prompt for one in evaluate._held_out(tuned).questions]
+    assert not [prompt for prompt in learned["prompt"] if prompt in held]
     (tuned / "params.json").write_text(json.dumps(settings | {"eval_rows": 0}))
     with pytest.raises(BadInput, match="Run ab12 held no rows out"):
         evaluate._held_out(tuned)
     (tuned / "job.json").write_text(json.dumps({"recipe": "evaluate"}))
     with pytest.raises(BadInput, match="Run ab12 trained nothing"):
         evaluate._held_out(tuned)
+    for values, words in (({"held_out_of": str(tuned)}, "trained nothing"), ({"answers": str(tuned)}, "no answers")):
+        with pytest.raises(BadInput, match=words):  # before the run
+            RECIPES["evaluate"].preflight(asked(**values))
 
 
 def test_no_rows_are_no_evaluation(tmp_path: Path) -> None:

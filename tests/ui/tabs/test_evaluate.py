@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,18 @@ def test_tasks_of_the_harness(lab: Lab) -> None:
     run_id, _ = start([MODEL_ID], "arc_easy, hellaswag", "2", "50", False, None, ME)
     params = lab.status(run_id, owner(ME))["params"]
     assert (params["tasks"], params["num_fewshot"], params["limit"]) == (["arc_easy", "hellaswag"], 2, 50)
+
+
+def test_how_long_tasks_take_is_told_before_they_run(lab: Lab) -> None:
+    blocks = drawn(evaluate.build, lab)
+    time = handler(blocks, "on_time")
+    assert time([MODEL_ID], "", "", "50", False, None, ME) == ""
+    assert "Ask 5 rows first" in time([MODEL_ID], "arc_easy", "", "50", False, None, ME)
+    run_id, _ = handler(blocks, "on_tasks")([MODEL_ID], "arc_easy", "", "5", False, None, ME)
+    run = lab.run(run_id, owner(ME))
+    told = {"dataset": "arc_easy", "rows": 5, "figures": [], "pairs": [], "models": [{"name": "m", "seconds": 10.0}]}
+    (run.folder / "results.json").write_text(json.dumps(told))
+    assert "About 1 min 40 s for 50 rows" in time([MODEL_ID], "arc_easy", "", "50", False, None, ME)
+    assert "By other tasks, perhaps 3 min 20 s for 100" in time([MODEL_ID], "a, b", "", "50", False, None, ME)
+    with pytest.raises(gr.Error, match="limit is 'many'"):
+        time([MODEL_ID], "arc_easy", "", "many", False, None, ME)
