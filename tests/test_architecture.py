@@ -22,7 +22,7 @@ FOR_UI = (  # of the backend
     *("engines.text", "engines.tasks"),
 )
 FOR_RECIPES = ("events", "errors", "starter", "settings", "metrics")  # of the backend, besides the neighbours
-FOR_ENGINES = ("recipes.loading", "recipes.device", "recipes.params")  # of the recipes
+FOR_ENGINES = ("recipes.loading", "recipes.device", "recipes.params", "recipes.provider")  # of the recipes
 
 
 def name(path: Path) -> str:

@@ -39,6 +39,8 @@ def load(name: str) -> Any:
         return evaluate.load(found[1])
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if isinstance(error, FileNotFoundError):  # its words name folders of this machine
+            words = "the Hub has none of that name, or does not answer."
         raise HubError(
             f"The metric {name} can't be had: {words[:200]}",
             "Check its name at https://huggingface.co/evaluate-metric, or use one of ours.",

@@ -91,7 +91,9 @@ def test_in_an_evaluation(capsys: Any, tmp_path: Path, tiny: str) -> None:  # no
 def test_what_is_not_there_is_said_before_anything_is_asked(capsys: Any, tmp_path: Path, tiny: str) -> None:  # noqa: F811
     events, _ = ran(capsys, tmp_path / "run", models=[tiny], max_rows=4, metrics="hub:nonsense_of_ours")
     assert isinstance(events[-1], ev.Failed)
-    assert "The metric hub:nonsense_of_ours can't be had" in events[-1].message
+    assert events[-1].message == (
+        "The metric hub:nonsense_of_ours can't be had: the Hub has none of that name, or does not answer."
+    )
     assert not (tmp_path / "run" / "answers").exists()
     with pytest.raises(HubError, match="can't be had"):
         hub_metric.load("hub:nonsense_of_ours")
