@@ -35,7 +35,7 @@ def build(desk: Desk, models: gr.Dropdown) -> Panel:
     """The tabs Judge and Arena. `models` are those chosen above, whom prompts of one's own are put to."""
     lab, starter = desk.lab, RECIPES["judge"].params.model_fields["judge"].default
     with gr.Tab("Judge", id="judge"):
-        with gr.Row(elem_classes="fields"):
+        with gr.Row(elem_classes="beside"):
             judge = gr.Dropdown(
                 [starter], value=starter, allow_custom_value=True, label="Judge", scale=3, min_width=300,
                 info="A small model judges badly; see whether it agrees with itself", elem_id="evaluate-judge",

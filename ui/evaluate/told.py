@@ -91,7 +91,8 @@ def _judge(told: Told) -> str:
         )
     table = f'<div class="scrolls" tabindex="0"><table class="figures-table"><tbody>{lines}</tbody></table></div>'
     rated = ratings(told["ratings"]) if len(names) > 2 else ""
-    use = f'<p class="quiet">Pairs that both orders decided are the dataset run/{views.text(told["id"])}.</p>'
+    decided = any(pair["wins"] + pair["losses"] for pair in told["pairs"])
+    use = views.note(f"Pairs that both orders decided are the dataset run/{told['id']}.") if decided else ""
     head = f"<h4>{views.text(views.short(told['judge']))} as judge · {views.when(told['at'])}</h4>"
     return f'<section class="judge">{head}<p>{"; ".join(parts)}.</p>{warning}{table}{rated}{use}</section>'
 
