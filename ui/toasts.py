@@ -13,6 +13,8 @@ import gradio as gr
 
 from backend import errors
 
+STOPPED = "stopped.owner"  # the code of what was ended by whoever had begun it
+
 
 def toast(error: errors.LabError, *, page: bool = True) -> gr.Error:
     """What to raise instead. A page shows the text as HTML, so it is escaped; a program gets it as it is."""
@@ -21,7 +23,10 @@ def toast(error: errors.LabError, *, page: bool = True) -> gr.Error:
 
 
 def toasts(handler: Callable[..., Any], *, page: bool = True) -> Callable[..., Any]:
-    """Wrap a handler, plain or streaming: a LabError is shown, nothing else is touched."""
+    """Wrap a handler, plain or streaming: a LabError is shown, nothing else is touched.
+
+    That somebody stopped it is no error to them: the page stays as it was.
+    """
     if inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
@@ -38,6 +43,9 @@ def toasts(handler: Callable[..., Any], *, page: bool = True) -> Callable[..., A
         try:
             return handler(*args, **kwargs)
         except errors.LabError as error:
+            if page and error.code == STOPPED:
+                gr.Info("Stopped.")
+                return gr.skip()
             raise toast(error, page=page) from None
 
     return plain

@@ -73,9 +73,15 @@ class Hub:
             ]
 
     @door
-    def splits(self, source: Source) -> dict[str, list[str]]:
-        """{config: [split]} of a Hub dataset; empty for a file, which is one table. Raises NotFound, HubError."""
-        return {} if self._opened.local(source) else self._listing(source).splits()
+    def splits(self, source: Source) -> tuple[dict[str, list[str]], tuple[str, str]]:
+        """{config: [split]} of a Hub dataset, empty for a file, which is one table; and which config and split it is.
+
+        Raises NotFound, HubError.
+        """
+        if self._opened.local(source):
+            return {}, ("", "")
+        there = self._listing(source)
+        return there.splits(), there.pick(source.dataset, source.config, source.split)
 
     @door
     def named(self, source: Source) -> str:

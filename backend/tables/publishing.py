@@ -42,7 +42,7 @@ def card(table: Table, repository: str, steps: Sequence[Step], code: str, licenc
     settings = [f"license: {licence}"] if licence else []
     settings += ["size_categories:", f"- {size}", "tags:", "- atelier"]
     columns = "\n".join(f"| `{column.name}` | {column.type.lower()[:60]} |" for column in table.columns[:100])
-    done = f", reshaped in {len(steps)} steps" if steps else ""
+    done = f", reshaped in {len(steps)} step{'s' if len(steps) > 1 else ''}" if steps else ""
     return "\n".join(
         [
             "---", *settings, "---", "", f"# {title}", "",

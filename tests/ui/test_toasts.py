@@ -5,8 +5,8 @@ import inspect
 import gradio as gr
 import pytest
 
-from backend.errors import BadInput, NotYours
-from ui.toasts import toasts
+from backend.errors import BadInput, LabError, NotYours
+from ui.toasts import STOPPED, toasts
 
 
 def refuse(value: str) -> str:
@@ -66,3 +66,12 @@ def test_other_errors_are_left_alone():
 def test_gradio_still_sees_the_handler():
     assert inspect.signature(toasts(refuse)) == inspect.signature(refuse)
     assert inspect.isgeneratorfunction(toasts(stream))
+
+
+def test_what_its_owner_stopped_is_no_error() -> None:
+    def stopped() -> None:
+        raise LabError("Stopped.", "Nothing was changed.", STOPPED)
+
+    assert toasts(stopped)() == gr.skip()
+    with pytest.raises(gr.Error, match="Stopped"):
+        toasts(stopped, page=False)()  # a program that asked for rows got none

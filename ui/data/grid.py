@@ -140,12 +140,17 @@ def _head(column: Mapping[str, Any], view: View, figure: Mapping[str, Any] | Non
     if mine and len(view["sort"]) > 1:
         arrow += f"<sup>{(place or 0) + 1}</sup>"
     state = ("descending" if mine["descending"] else "ascending") if mine else "none"
-    kind = column["kind"] if column["kind"] in ("chat", "label", "image", "audio") else column["type"].lower()
+    kind = typed(column)
     return (
         f'<th scope="col" aria-sort="{state}"><button class="name" {press("sort", column=name)} '
         f'title="Sort by {text(name)}; with Shift also by it">{text(name)} {arrow}</button>'
         f'<span class="quiet" title="{text(column["type"][:300])}">{text(kind[:24])}</span>{above(column, figure)}</th>'
     )
+
+
+def typed(column: Mapping[str, Any]) -> str:
+    """What a column holds: a kind that says more than the type, or that."""
+    return str(column["kind"] if column["kind"] in ("chat", "label", "image", "audio") else column["type"].lower())
 
 
 def above(column: Mapping[str, Any], figure: Mapping[str, Any] | None) -> str:

@@ -23,6 +23,7 @@ from ui.page import HIDDEN, shows
 from ui.toasts import as_json, toasts
 from ui.visitor import owner
 
+MAIN = "main"  # the revision that is meant where none is named
 TABLES = [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".xlsx", ".zip"]
 FILES = [*TABLES, ".png", ".jpg", ".jpeg", ".webp", ".gif", ".wav", ".mp3", ".flac", ".ogg", ".m4a"]
 # Where the files of a folder lie in it, which page.js noted when it was chosen.
@@ -120,7 +121,7 @@ def build(desk: Desk) -> Picking:
             about["dataset"],
             facts_of(about),
             gr.update(visible=shows(about["remote"])),
-            gr.update(visible=shows(about["hub"]), value=None),
+            gr.update(visible=shows(about["hub"]), value=about["view"]["revision"] or MAIN),
             gr.update(visible=about["hub"], open=False),
             "",
         ]
@@ -134,15 +135,11 @@ def begun(desk: Desk, view: dict[str, Any], request: gr.Request, panels: Sequenc
     source = desk.source(view, request)
     view = view | {key: getattr(source, key) for key in ("dataset", "config", "split", "revision")}
     about = desk.lab.data.facts(source)
+    there, now = desk.lab.data.hub.splits(source)
     splits = [
-        (f"{config} / {split}", json.dumps([config, split]))
-        for config, names in desk.lab.data.hub.splits(source).items()
-        for split in names
+        (f"{config} / {split}", json.dumps([config, split])) for config, names in there.items() for split in names
     ]
-    now = json.dumps([view["config"], view["split"]])
-    chosen = gr.update(
-        choices=splits, value=now if now in [key for _, key in splits] else None, visible=shows(len(splits) > 1)
-    )
+    chosen = gr.update(choices=splits, value=json.dumps(now) if splits else None, visible=shows(len(splits) > 1))
     updates = [one for panel in panels for one in panel.begin(about | {"view": view})]
     return [view | {"dataset": about["dataset"]}, chosen, *updates]
 
@@ -169,7 +166,12 @@ def wire(
 
     @toasts
     def on_revision(chosen: str, view: dict[str, Any], request: gr.Request) -> list[Any]:
-        return begun(desk, START | {"dataset": view["dataset"], "revision": chosen or ""}, request, panels)
+        return begun(
+            desk,
+            START | {"dataset": view["dataset"], "revision": "" if chosen == MAIN else chosen or ""},
+            request,
+            panels,
+        )
 
     @toasts
     def on_upload(paths: list[str], places: str, request: gr.Request) -> list[Any]:
@@ -188,15 +190,16 @@ def wire(
     def on_names(request: gr.Request) -> Any:
         return gr.update(choices=desk.datasets(request))
 
+    busy = BUSY | {"show_progress_on": picking.facts}
     picking.dataset.focus(on_names, None, picking.dataset, **PRIVATE)
     for picked in (
-        picking.dataset.input(on_dataset, picking.dataset, head, **BUSY),
-        picking.found.act(on_found, None, head, **BUSY),
-        picking.part.input(on_part, [picking.part, desk.view], head, **BUSY),
-        picking.revision.input(on_revision, [picking.revision, desk.view], head, **BUSY),
-        picking.upload.upload(on_upload, [picking.upload, picking.places], head, **BUSY),
-        picking.folder.upload(on_upload, [picking.folder, picking.places], head, js=PLACES, **BUSY),
-        picking.bring.click(on_bring, desk.view, head, **BUSY),
+        picking.dataset.input(on_dataset, picking.dataset, head, **busy),
+        picking.found.act(on_found, None, head, **busy),
+        picking.part.input(on_part, [picking.part, desk.view], head, **busy),
+        picking.revision.input(on_revision, [picking.revision, desk.view], head, **busy),
+        picking.upload.upload(on_upload, [picking.upload, picking.places], head, **busy),
+        picking.folder.upload(on_upload, [picking.folder, picking.places], head, js=PLACES, **busy),
+        picking.bring.click(on_bring, desk.view, head, **busy),
     ):
         then(picked)
 

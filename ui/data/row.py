@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ui.data.cells import cell, tree
-from ui.data.grid import press
+from ui.data.grid import press, typed
 from ui.views import text
 
 SHOWN = 20_000  # characters of a cell
@@ -17,7 +17,7 @@ def row(number: int, cells: Mapping[str, Any], columns: Sequence[Mapping[str, An
     """A row as a panel: every cell whole, ways to the rows beside it, to copy it and to link to it."""
     kinds = {column["name"]: column for column in columns}
     parts = "".join(
-        f"<dt>{text(name)} <span class=quiet>{text(kinds[name]['type'].lower()[:40])}</span></dt>"
+        f"<dt>{text(name)} <span class=quiet>{text(typed(kinds[name])[:40])}</span></dt>"
         f"<dd>{_whole(value, kinds[name], media.get(name, ''))}</dd>"
         for name, value in cells.items()
     )

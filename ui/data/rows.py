@@ -35,6 +35,7 @@ SAID = """line => {
 class Rows:
     """The components; `drawn` are those that `on_draw` fills."""
 
+    grid: gr.HTML
     opened: gr.HTML
     panel: Panel
     changed: Sequence[Any]  # events after which the view is drawn
@@ -226,7 +227,7 @@ def build(desk: Desk) -> Rows:
         ]
 
     panel = Panel([column, order, columns, within, counted, lengths, opened, index], begin)
-    return Rows(opened, panel, changed, drawn, toasts(draw), draw, show_row)
+    return Rows(grid, opened, panel, changed, drawn, toasts(draw), draw, show_row)
 
 
 def _ordered(view: dict[str, Any], order: list[str]) -> dict[str, Any]:

@@ -86,9 +86,10 @@ def build(desk: Desk) -> Panel:
 
     asked = [view, statement, past, kind, across, up]
     filled = [past, earlier, answer, across, up, *plots]
-    run.click(on_sql, asked, filled, **BUSY)
+    busy = BUSY | {"show_progress_on": answer}
+    run.click(on_sql, asked, filled, **busy)
     for one in (kind, across, up):
-        one.input(on_sql, asked, filled, trigger_mode="always_last", **BUSY)
+        one.input(on_sql, asked, filled, trigger_mode="always_last", **busy)
     example.focus(on_examples, view, example, **PRIVATE)
     for one in (example, earlier):
         one.input(lambda chosen: chosen, one, statement, **PRIVATE)
@@ -98,9 +99,16 @@ def build(desk: Desk) -> Panel:
         pressed.success(None, None, None, js=CLICK, **PRIVATE)
 
     def begin(about: About) -> Sequence[Any]:
-        return [gr.update(choices=told.examples(about["columns"], ""), value=None), "", completions(names(about))]
+        examples = gr.update(choices=told.examples(about["columns"], ""), value=None)
+        chart = [
+            "Table",
+            gr.update(visible=HIDDEN),
+            gr.update(visible=HIDDEN),
+            *[gr.update(visible=False)] * len(plots),
+        ]
+        return [examples, "", completions(names(about)), *chart]
 
-    return Panel([example, answer, words], begin)
+    return Panel([example, answer, words, kind, across, up, *plots], begin)
 
 
 def completions(columns: Sequence[str]) -> str:
@@ -123,12 +131,19 @@ def charted(found: Mapping[str, Any], kind: str, x: str, y: str) -> list[Any]:
         gr.update(choices=numbers, value=y or None, visible=shows(kind != "Table")),
     ]
     plots = [
-        gr.update(value=_frame(found, x, y), x=x, y=y, visible=True)
+        gr.update(value=_frame(found, x, y), x=x, y=y, visible=True, **_ordered(found, x, kind))
         if drawn and kind == one
         else gr.update(visible=False)
         for one in CHARTS[1:]
     ]
     return [shown, *choices, *plots]
+
+
+def _ordered(found: Mapping[str, Any], x: str, kind: str) -> dict[str, Any]:
+    """Bars stand in the order of the result, as it was asked for."""
+    at = [one["name"] for one in found["columns"]].index(x)
+    words = [_short(row[at]) for row in found["rows"] if not _number(row[at])]
+    return {"sort": list(dict.fromkeys(words))} if kind == "Bars" and words else {}
 
 
 def _frame(found: Mapping[str, Any], x: str, y: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from backend.errors import LabError
 from ui.data.cells import cell
 from ui.data.grid import press, said
 from ui.views import plural, text
@@ -153,6 +154,11 @@ def _settings(one: Mapping[str, Any]) -> str:
         elif key not in ("do",) and value != "":
             words.append(f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"[:120])
     return ", ".join(words)
+
+
+def trouble(error: LabError) -> str:
+    """Why there is nothing to see."""
+    return f'<div class="panel panel-error" role="alert"><b>{text(error.message)}</b><p>{text(error.hint)}</p></div>'
 
 
 # -- the Hub ----------------------------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from typing import Any
 import gradio as gr
 
 from backend.lab import Lab
-from ui.data import answers, picking, quality, rows, shape, sql
+from ui.data import answers, picking, quality, rows, shape, sql, told
 from ui.data.desk import BUSY, PRIVATE, Desk
 from ui.data.view import LENGTH, START, acted, asked
 from ui.page import Page
-from ui.toasts import toasts
+from ui.toasts import calmly, toasts
 
 
 def build(lab: Lab, page: Page) -> None:
@@ -55,18 +55,17 @@ def build(lab: Lab, page: Page) -> None:
         for some in table.draw(updates[0], request):
             yield [*[gr.skip()] * len(head), *some]
 
-    @toasts
     def on_load(request: gr.Request) -> list[Any]:
-        """The view that the address names."""
+        """The view that the address names; where it can't be shown, why not stands in the rows' place."""
         query = request.query_params
         if query.get("tab") != "data":
-            return [gr.skip()] * len(head)
+            return [gr.skip()] * (len(head) + 1)
         view = asked(query)
         view["filters"] = lab.data.filters(desk.source(view, request), query.get("where", ""))
         updates = picking.begun(desk, view, request, panels)
         if (number := str(query.get("row", ""))).isdigit():
             updates[head.index(table.opened)] = table.show_row(updates[0], int(number), request)
-        return updates
+        return [*updates, gr.skip()]
 
     @toasts
     def on_look(wish: dict[str, str], request: gr.Request) -> list[Any]:
@@ -114,7 +113,8 @@ def build(lab: Lab, page: Page) -> None:
     def drawn(event: Any) -> None:
         event.success(table.on_draw, view, table.drawn, **PRIVATE)
 
-    drawn(page.blocks.load(on_load, None, head, **PRIVATE))
+    load = calmly(on_load, lambda error: [*[gr.skip()] * len(head), told.trouble(error)])
+    drawn(page.blocks.load(load, None, [*head, table.grid], **PRIVATE))
     wished = page.look.change(on_look, page.look, [*head, checks.accordion, page.look], **PRIVATE)
     wished.failure(lambda: {}, None, page.look, **PRIVATE)
     drawn(wished)

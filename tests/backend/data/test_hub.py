@@ -37,7 +37,9 @@ def test_a_card_is_shown_without_its_settings(data: Data, server: type[Hub]) -> 
 def test_revisions_are_branches_tags_and_commits(data: Data, server: type[Hub]) -> None:
     assert data.hub.revisions(PUBLIC) == [("main", MAIN), ("v1", OLD), ("First (2026-01-02)", MAIN)]
     assert data.facts(replace(PUBLIC, revision="v1"))["rows"] == 2
-    assert data.hub.splits(PUBLIC) == {"big": ["train"], "default": ["test", "train"]}
+    there = {"big": ["train"], "default": ["test", "train"]}
+    assert data.hub.splits(PUBLIC) == (there, ("default", "train"))
+    assert data.hub.splits(replace(PUBLIC, config="big")) == (there, ("big", "train"))
 
 
 def test_a_name_tells_the_part_that_is_looked_at(data: Data, server: type[Hub]) -> None:

@@ -82,6 +82,12 @@ def test_an_address_opens_the_same_view(lab: Lab) -> None:
     assert handler(blocks, "on_load")(visit(""))[0] == gr.skip()  # nothing is read
 
 
+def test_an_address_that_leads_nowhere_says_why_where_the_rows_would_be(lab: Lab) -> None:
+    *others, said = handler(drawn(data.build, lab), "on_load")(visit("tab=data&dataset=upload/none/<b>.csv"))
+    assert all(one == gr.skip() for one in others)
+    assert ("There is no" in said, "<b>.csv" in said) == (True, False)
+
+
 def test_what_another_tab_wishes_is_opened_and_the_wish_is_done_with(lab: Lab) -> None:
     blocks = drawn(data.build, lab)
     look, parts = handler(blocks, "on_look"), outputs(blocks, "on_look")
