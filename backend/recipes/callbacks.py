@@ -22,6 +22,9 @@ FOLDER = "checkpoints"
 _SMOOTH = 0.2  # weight of the newest step in the time that a step is thought to take
 _OPENING = 10  # losses to which later ones are compared: of a small batch they jump
 _ASTRAY = 3.0  # times the highest of those
+_EARLY = 3  # of those come before a step can have done much harm: they count alone where a step has enough rows …
+_ENOUGH = 4
+_RISEN = 3.0  # … and the loss is so much higher: nats, for most
 _MEANS_SOMETHING = 0.05  # a loss at first: those of policy methods begin at 0 and say nothing
 _MEASURING = 10.0  # seconds that an evaluation with samples is thought to take before one was timed
 _QUIET = 0.5  # seconds between two Progressed, at least
@@ -171,6 +174,23 @@ class Reporter:
             speeds["tokens_per_second"] = (self.tokens - tokens) / spent
         return {name: round(value, 3) for name, value in speeds.items()}
 
+    def _risen(self, loss: float) -> float | None:
+        """What the loss was at most at first, once it is far above that; None as long as all is well."""
+        if len(self._opening) < _EARLY:
+            self._opening.append(loss)
+            return None
+        early, opening = max(self._opening[:_EARLY]), max(self._opening)
+        begun = len(self._opening) == _OPENING
+        if not begun:
+            self._opening.append(loss)
+        self._smooth = _SMOOTH * loss + (1 - _SMOOTH) * (early if self._smooth is None else self._smooth)
+        if begun and opening >= _MEANS_SOMETHING and self._smooth >= _ASTRAY * opening:
+            return opening
+        known = self.rows >= _ENOUGH and early >= _MEANS_SOMETHING
+        if known and self._smooth >= max(_ASTRAY * early, early + _RISEN):
+            return early
+        return None
+
     def _judge(self, values: dict[str, float], state: Any, args: Any) -> None:
         """Raises LabError when training has gone astray, or says so once."""
         loss = values["loss"]
@@ -178,12 +198,8 @@ class Reporter:
         if what:
             text = f"The {what.replace('grad_norm', 'gradient')} is {values[what]} at step {state.global_step}"
         else:
-            if len(self._opening) < _OPENING:
-                self._opening.append(loss)
-                return
-            self._smooth = loss if self._smooth is None else _SMOOTH * loss + (1 - _SMOOTH) * self._smooth
-            first = max(self._opening)
-            if first < _MEANS_SOMETHING or self._smooth < _ASTRAY * first:
+            first = self._risen(loss)
+            if first is None:
                 return
             text = f"The loss is {self._smooth:.3g} at step {state.global_step} and was at most {first:.3g} at first"
         text += f": training has gone astray with learning_rate {args.learning_rate:g}."

@@ -215,6 +215,15 @@ def test_a_loss_that_grows_threefold_stops_the_run(tmp_path: Path) -> None:
     assert "such as 0.01" in caught.value.hint
 
 
+def test_a_loss_that_explodes_in_the_first_steps_stops_the_run_too(tmp_path: Path) -> None:
+    """The losses of a real run with learning rate 1: what is compared with must not be what has exploded already."""
+    play = Play(tmp_path, total=100)
+    losses = [5.5, 5.52, 5.6, 9.0, 20.1, 19.0, 22.4, 51.0, 38.2, 51.5, 24.0, 28.0]
+    with pytest.raises(LabError, match=r"The loss is .* at step 8 and was at most 5.6 at first"):
+        for loss in losses:
+            play.step(loss=loss)
+
+
 @pytest.mark.parametrize("bad", [{"loss": math.nan}, {"loss": 90.0}, {"grad_norm": math.inf}])
 def test_or_warns_once_and_goes_on(tmp_path: Path, bad: dict[str, float]) -> None:
     play = Play(tmp_path, total=100, on_divergence="warn")
