@@ -146,6 +146,9 @@ class Hub(BaseHTTPRequestHandler):
                     if words in name and "private" not in name
                 ]
             )
+        elif match := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/auth-check", path):
+            if self.files(match[1], "main") is not None:
+                self.answer_json({})
         elif match := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/refs", path):
             if self.files(match[1], "main") is not None:
                 branch = {"name": "main", "ref": "refs/heads/main", "targetCommit": MAIN}

@@ -31,7 +31,7 @@ from backend.data.pairs import Pairs
 from backend.data.shaping import Shaping
 from backend.data.source import Source
 from backend.door import door
-from backend.errors import LabError, NotFound, NotYours
+from backend.errors import BadInput, LabError, NotFound, NotYours
 from backend.recipes.quality import FINDINGS
 from backend.settings import Settings
 from backend.store import Store
@@ -207,6 +207,42 @@ class Data:
         table = self._opened.placed(self._opened.table(source), source.owner)
         narrowed, order = asked.filters(filters), asked.sorts(sort)
         return script.rows(table, offset, length, order, narrowed, query, list(within) or None, columns)
+
+    @door
+    def carried(
+        self,
+        source: Source,
+        filters: Sequence[Mapping[str, Any]] = (),
+        query: str = "",
+        within: Sequence[str] = (),
+        *,
+        say: Say = silent,
+        ticket: str = "",
+    ) -> str:
+        """The name under which a run reads these rows.
+
+        It is the dataset's own, with the part that is meant. Rows that filters and a search leave are saved first, as
+        a dataset of the owner's, and so is what only their sign-in may read: a run has none. Raises BadInput for more
+        than a search tells, or for a Hub dataset that is not here, NoRoom, `stopped.…`.
+        """
+        from backend.tables import search
+
+        narrowed = list(filters)
+        if query.strip():
+            found, total, _ = search.hits(self._opened.table(source), query, list(within) or None)
+            if total > len(found):
+                raise BadInput(
+                    f"The search finds {total:,} rows; {len(found):,} can go along.",
+                    "Add a filter, or use a filter alone.",
+                )
+            narrowed.append({"column": "_row", "op": "in", "value": found})
+        if not narrowed and self.hub.open_to_all(source):
+            return self.hub.named(source)
+        if not narrowed:
+            self._opened.bring(source, say)
+        steps = [{"do": "filter", "filters": narrowed}] if narrowed else []
+        name = f"{Path(source.dataset).stem}-{'selection' if narrowed else 'copy'}"
+        return self.shape.save(source, steps, name, say=say, ticket=ticket)[0]
 
     # -- filters as SQL, and SQL --------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from backend.data.opened import FIRST, Opened, hub_only
 from backend.data.source import Source
 from backend.door import door
-from backend.errors import LabError
+from backend.errors import Gated, LabError, NotFound
+from backend.recipes.loading import hub_errors
 from backend.recipes.part import Part
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ class Hub:
         licence: str = "",
     ) -> list[dict[str, Any]]:
         """[{name, downloads, likes, updated, gated, private, tags}], most downloaded first. Raises HubError."""
-        from backend.recipes.loading import hub_errors
-
         token = self._opened.token(source)
         api = self._opened.catalog.ask_hub("the search")
         with hub_errors("the search"):
@@ -92,6 +91,18 @@ class Hub:
         config = "" if config == "default" else config
         return str(Part(source.dataset, config, split if config or split != "train" else "", source.revision))
 
+    def open_to_all(self, source: Source) -> bool:
+        """Whether a run on this server can read it: on one of one's own a run has the machine's sign-in."""
+        opened = self._opened
+        if opened.local(source) or not (opened.settings.public and source.token):
+            return True
+        try:
+            with hub_errors(name := hub_only(source)):
+                opened.catalog.ask_hub(name).auth_check(name, repo_type="dataset", token=False)
+        except (Gated, NotFound):
+            return False
+        return True
+
     def _listing(self, source: Source) -> Listing:
         """What the Hub has of it, or the cache of a machine of one's own."""
         from backend.tables import hub
@@ -109,8 +120,6 @@ class Hub:
     @door
     def revisions(self, source: Source) -> list[tuple[str, str]]:
         """(name, commit) of its branches, then its tags, then its latest commits. Raises NotFound, Gated, HubError."""
-        from backend.recipes.loading import hub_errors
-
         name, token = hub_only(source), self._opened.token(source) or False
         api = self._opened.catalog.ask_hub(name)
         with hub_errors(name):
@@ -122,7 +131,6 @@ class Hub:
     @door
     def card(self, source: Source) -> str:
         """Its README, without the block of settings at its top; '' when it has none. Raises NotFound, HubError."""
-        from backend.recipes.loading import hub_errors
         from backend.tables import hub
 
         name = hub_only(source)

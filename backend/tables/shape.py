@@ -69,10 +69,9 @@ class Keep(Step):
     def code(self) -> str:
         tests = [_test(f) for f in self.filters if f.column != "_row"]
         lines = []
-        for f in self.filters:
-            if f.column == "_row":
-                lines += [f"rows = set({sorted(f.value)!r})"]
-                lines += ["dataset = dataset.select([i for i in range(len(dataset)) if i in rows])"]
+        if numbers := [set(f.value) for f in self.filters if f.column == "_row"]:
+            lines += [f"rows = set({sorted(set.intersection(*numbers))!r})"]
+            lines += ["dataset = dataset.select([i for i in range(len(dataset)) if i in rows])"]
         if tests:
             if any(f.op == "matches" for f in self.filters):
                 lines.append("import re")

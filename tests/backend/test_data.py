@@ -140,6 +140,19 @@ def test_steps_are_tried_written_down_and_kept(data: Data, people: Source) -> No
         data.shape.preview(people, [{"do": "explode"}])
 
 
+def test_the_rows_that_are_left_go_along_as_a_dataset(data: Data, people: Source) -> None:
+    assert data.carried(people) == people.dataset
+    nothing, found = {"column": "said", "op": "contains", "value": "nothing"}, [{"column": "_row", "op": "in"}]
+    for filters, query, left in (
+        ([nothing], "", ["Bob", "Dia"]), ([], "patterns", ["Ada", "Cem"]),
+        ([found[0] | {"value": [1, 2]}], "patterns", ["Cem"]), ([nothing, found[0] | {"value": [3]}], "", ["Dia"]),
+    ):  # fmt: skip
+        assert sorted(names(data.rows(people, filters=filters, query=query))) == left
+        made = data.carried(people, filters, query)
+        assert made.endswith("/people-selection.parquet")
+        assert names(data.rows(Source(made, ME))) == left
+
+
 def test_the_python_prints_the_same_rows(data: Data, people: Source) -> None:
     view = {"sort": [{"column": "age"}], "filters": [{"column": "age", "op": ">", "value": 1}], "query": "patterns"}
     code = data.code(people, length=1, **view)

@@ -13,7 +13,7 @@ import gradio as gr
 
 from backend.lab import Lab
 from ui.data import answers, picking, quality, rows, shape, sql, told
-from ui.data.desk import BUSY, PRIVATE, Desk
+from ui.data.desk import BUSY, PRIVATE, Desk, ticket
 from ui.data.view import LENGTH, START, acted, asked
 from ui.page import Page
 from ui.toasts import calmly, toasts
@@ -100,13 +100,21 @@ def build(lab: Lab, page: Page) -> None:
         )  # fmt: skip
 
     def carried(tab: str) -> Any:
-        """The dataset goes on to another tab: the same split of the same revision, as a whole."""
+        """What is shown goes on to another tab: the same split of the same revision, or the rows that are left."""
 
         @toasts
-        def on_carry(view: dict[str, Any], request: gr.Request) -> list[Any]:
-            if view["filters"] or view["q"]:
-                gr.Info("All rows go there. To keep only these: Shape it, step filter, Save as dataset.")
-            return [lab.data.hub.named(desk.source(view, request)), gr.Tabs(selected=tab)]
+        def on_carry(
+            view: dict[str, Any],
+            request: gr.Request,
+            progress: gr.Progress = gr.Progress(),  # noqa: B008
+        ) -> list[Any]:
+            name = lab.data.carried(
+                desk.source(view, request), view["filters"], view["q"], view["within"],
+                say=lambda done, total: progress((done, total)), ticket=ticket(request, "carry"),
+            )  # fmt: skip
+            if name.startswith("upload/") and name != view["dataset"]:
+                gr.Info(f"These rows are a dataset of yours now: {name}")
+            return [name, gr.Tabs(selected=tab)]
 
         return on_carry
 
@@ -130,6 +138,6 @@ def build(lab: Lab, page: Page) -> None:
         drawn(event)
     checks.found.act(on_found_row, view, table.opened, **PRIVATE)
     checks.found.act(shaped.on_without, [view, shaped.done], shaped.outputs, **PRIVATE)
-    picked.tune.click(carried("tune"), view, [page.dataset, page.tabs], **PRIVATE)
-    picked.evaluate.click(carried("evaluate"), view, [page.evaluate, page.tabs], **PRIVATE)
+    for button, tab_id, wish in ((picked.tune, "tune", page.dataset), (picked.evaluate, "evaluate", page.evaluate)):
+        button.click(carried(tab_id), view, [wish, page.tabs], show_progress_on=picked.facts, **BUSY)
     panel.expand(on_code, view, code, **PRIVATE)

@@ -76,3 +76,13 @@ def test_without_the_hub_a_shared_server_shows_no_cache(data: Data, monkeypatch:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match="can't be reached"):
         data.facts(PUBLIC)
+
+
+def test_what_only_a_visitor_may_read_goes_along_as_a_copy_of_theirs(data: Data, server: type[Hub]) -> None:
+    assert data.carried(replace(PUBLIC, token=TOKEN, split="test")) == "ann/public:test"
+    for name in ("ann/private", "ann/gated"):
+        copy = data.carried(Source(name, "visitor-a", split="test", token=TOKEN))
+        assert copy.startswith("upload/")
+        assert [row[0] for row in data.rows(Source(copy, "visitor-a"))["rows"]] == list(range(5000, 5010))
+        with pytest.raises(NotFound):
+            data.rows(Source(copy, "visitor-b"))

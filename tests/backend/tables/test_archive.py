@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from backend.errors import BadData, BadInput, NotFound
+from backend.tables import archive
 from backend.tables.pages import media, row, rows, thumbnail
-from backend.tables.readers import ZIP_FILES
+from backend.tables.readers import ZIP_FILES, Given
 from backend.tables.sources import Tables
 from backend.tables.table import Table
 
@@ -89,6 +90,18 @@ def test_too_many_files(tables: Tables, tmp_path: Path) -> None:
             packed.writestr(f"{i}.txt", b"")
     with pytest.raises(BadData, match=r"holds 100,001 files; at most 100,000 are read. Split it."):
         tables.open(str(tmp_path / "given.zip"))
+
+
+def test_a_folder_of_too_many_files(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "ZIP_FILES", 3)
+    (tmp_path / "given" / "deep").mkdir(parents=True)
+    for name in ("a.txt", "b.txt", "deep/c.txt"):
+        (tmp_path / "given" / name).write_text("x")
+    given = Given(tmp_path / "given", "given", tmp_path)
+    assert len(archive.listed(given)) == 3
+    (tmp_path / "given" / "deep" / "d.txt").write_text("x")
+    with pytest.raises(BadData, match=r"holds 4 files; at most 3 are read. Split it."):
+        archive.listed(given)
 
 
 def test_datasets_reads_the_same_file(tables: Tables, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.ui.scripted import lab as scripted
 from ui.data import shape
 from ui.data.view import START
 from ui.tabs import data
+from ui.visitor import owner
 
 VIEW: dict[str, Any] = START | {"dataset": "sample/instructions"}
 
@@ -101,6 +102,14 @@ def test_what_another_tab_wishes_is_opened_and_the_wish_is_done_with(lab: Lab) -
     assert all(one == gr.skip() for one in look({}, ME))
     nothing = list(handler(blocks, "on_tab")(START, "sample/instructions", wish, ME))
     assert all(one == gr.skip() for one in nothing[0])  # whoever comes first: the tab's own first look gives way
+
+
+def test_what_is_shown_goes_on_to_another_tab(lab: Lab) -> None:
+    carry = handler(drawn(data.build, lab), "on_carry")
+    assert carry(VIEW, ME)[0] == "sample/instructions"
+    name, tabs = carry(VIEW | {"filters": [{"column": "topic", "op": "=", "value": "opposite"}]}, ME)
+    assert (name.startswith("upload/"), tabs.selected) == (True, "tune")
+    assert lab.look(name, owner(ME))["total"] == 48
 
 
 def test_an_upload_is_shown_and_another_may_not_look(lab: Lab, tmp_path: Path) -> None:
