@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import Server
+from tests.ui.scripted import served
 
 pytestmark = pytest.mark.browser
 
@@ -66,3 +70,26 @@ def test_the_tab_that_the_address_names_is_the_first_to_be_seen(
         expect(page.locator("#data-span")).to_be_visible()  # the server has answered, too
     assert page.evaluate("window.seen") == [name]
     page.close()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which("node"), reason="the server draws pages by Node, which is not installed")
+def test_drawn_by_the_server_it_works_too(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_SSR_MODE", "True")
+    with served(tmp_path) as url:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(url)
+        assert page.locator("script[src*='/_app/']").or_(page.locator("link[href*='/_app/']")).count()
+        page.locator("#text-send").click()
+        expect(page.get_by_text("tokens/s").first).to_be_visible()
+        assert [cookie["name"] for cookie in context.cookies()] == ["atelier_visitor"]
+        page.get_by_role("tab", name="Data").click()
+        page.locator("#data-grid .top button", has_text="opposite").click()
+        expect(page.locator("#data-chips")).to_contain_text("topic = opposite")
+        page.goto(f"{url}/?tab=tune")
+        expect(page.locator("#tune-facts")).to_contain_text("504 rows")
+        page.goto(f"{url}/?embed=1&tab=text")
+        expect(page.locator("#text-send")).to_be_visible()
+        expect(page.locator("#header")).to_be_hidden()
+        context.close()
