@@ -25,8 +25,9 @@ def foretell(lines: Sequence[Line], models: Sequence[str], like: Mapping[str, An
         if known is None:
             unknown.append(model)
         else:
-            seconds += known[0] * rows
-            of.append(known[1])
+            begin, each, run = known
+            seconds += begin + each * rows
+            of.append(run)
     told = seconds if of and rows else None
     return {"seconds": told, "rows": rows, "of": [*dict.fromkeys(of)], "alike": alike, "unknown": unknown}
 
@@ -39,10 +40,11 @@ def _limit(one: Line) -> int:
     return int(one["settings"].get("limit") or one["settings"].get("max_rows") or 0)
 
 
-def _pace(lines: Sequence[Line], model: str) -> tuple[float, str] | None:
-    """(seconds a row, run) of the newest that measured `model`."""
+def _pace(lines: Sequence[Line], model: str) -> tuple[float, float, str] | None:
+    """(seconds to begin, seconds a row, run) of the newest that measured `model`."""
     for one in sorted(lines, key=lambda one: -one["created"]):
         for name, about in zip(one["settings"].get("models", []), one["about"], strict=False):
             if name == model and about.get("seconds") and one["rows"]:
-                return about["seconds"] / one["rows"], one["id"]
+                asking = about.get("asking", about["seconds"])
+                return about["seconds"] - asking, asking / one["rows"], one["id"]
     return None

@@ -287,13 +287,19 @@ def _kept(one: Told, chosen: bool) -> str:
     )
 
 
-def progress(status: Told) -> str:
-    """An evaluation that is under way, or how it ended without results."""
-    error = status["error"]
+def progress(status: Told, acts: bool = False) -> str:
+    """An evaluation that is under way, or how it ended without results; with `acts` what its owner can do about it."""
+    error, doing = status["error"], ""
+    if acts:
+        act = "stop" if status["state"] in views.LIVING else "resume"
+        title = {"stop": "Stop; what was answered is kept", "resume": "Resume"}[act]
+        buttons = f'<button class="fix" data-act="{act}" data-of="{status["id"]}">{title}</button>'
+        buttons += f' <button class="fix" data-act="open" data-of="{status["id"]}">Open the run</button>'
+        doing = f"<p>{buttons}</p>"
     if error:
         said = f"<b>{views.text(error['message'])}</b><p>{views.text(error['hint'])}</p>"
-        return f'<div class="panel panel-error" role="alert">{said}</div>'
-    return f"{views.badge(status)} {views.text(views.progress_words(status))}{views.bar(status)}"
+        return f'<div class="panel panel-error" role="alert">{said}{doing}</div>'
+    return f"{views.badge(status)} {views.text(views.progress_words(status))}{views.bar(status)}{doing}"
 
 
 def metric(name: str, about: Any) -> str:

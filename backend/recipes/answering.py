@@ -337,4 +337,5 @@ def _with_adapter(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
 
     with loading.hub_errors(adapter):
         found: PreTrainedModel = PeftModel.from_pretrained(model, adapter).eval()
+    loading.share_head(found)
     return found

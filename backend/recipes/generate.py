@@ -130,6 +130,7 @@ class Writer:
 
             with loading.hub_errors(params.adapter):
                 self.model = PeftModel.from_pretrained(self.model, params.adapter)
+                loading.share_head(self.model)
         self.model.to(chosen.device).eval()
 
     def answers(self, asked: Sequence[Any], seed: int) -> list[str | None]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -158,7 +159,8 @@ def _asked(
     begun = time.perf_counter()
     forget_peak()
     answerer = Answerer(place, chosen, params.per_device_eval_batch_size, lambda: (folder / "stop").exists())
-    asking = _model(answerer, params, _Progress(number, len(params.models)))
+    progress = _Progress(number, len(params.models))
+    asking = _model(answerer, params, progress)
     try:
         found = simple_evaluate(
             model=asking,
@@ -178,7 +180,7 @@ def _asked(
         raise BadData(f"The harness can't do {', '.join(names)}: {words}.", "Check the task, and whether its data are "
                       "here or the Hub answers.", "harness.failed") from error  # fmt: skip
     finally:
-        _took(folder / f"took-{number}.json", time.perf_counter() - begun)
+        _took(folder / f"took-{number}.json", time.perf_counter() - begun, progress.asking)
         answerer.close()
     with (folder / WHOLE).open("a") as file:
         json.dump({key: found[key] for key in ("results", "versions", "n-shot")}, file, default=str)
@@ -186,11 +188,12 @@ def _asked(
     return dict(found)
 
 
-def _took(path: Path, seconds: float) -> None:
-    """Keep what a model took, with what it took before the run was stopped."""
-    told = json.loads(path.read_text()) if path.exists() else {"seconds": 0.0, "memory_gb": 0.0}
-    memory = max(told["memory_gb"], peak_memory())
-    path.write_text(json.dumps({"seconds": round(told["seconds"] + seconds, 2), "memory_gb": round(memory, 3)}))
+def _took(path: Path, seconds: float, asking: float) -> None:
+    """Keep what a model took, with what it took before the run was stopped; `asking` is the part that rows cost."""
+    told = json.loads(path.read_text()) if path.exists() else {"seconds": 0.0, "asking": 0.0, "memory_gb": 0.0}
+    told = {"seconds": round(told["seconds"] + seconds, 2), "asking": round(told["asking"] + asking, 3),
+            "memory_gb": round(max(told["memory_gb"], peak_memory()), 3)}  # fmt: skip
+    path.write_text(json.dumps(told))
 
 
 class _Progress:
@@ -200,9 +203,17 @@ class _Progress:
         self.number, self.models = number, models
         self.done = self.total = 0
         self.begun, self.told = time.perf_counter(), 0.0
+        self.asking = 0.0  # seconds
 
-    def more(self, many: int) -> None:
+    @contextmanager
+    def more(self, many: int) -> Iterator[None]:
+        """While so many are asked."""
         self.total += many
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.asking += time.perf_counter() - begun
 
     def add(self, many: int) -> None:
         self.done = min(self.total, self.done + many)
@@ -222,12 +233,12 @@ def _model(answerer: Answerer, params: Params, progress: _Progress) -> Any:
 
     class Ours(HFLM):
         def loglikelihood(self, requests: list[Any], *more: Any, **named: Any) -> Any:
-            progress.more(len(requests))
-            return super().loglikelihood(requests, *more, **named)
+            with progress.more(len(requests)):
+                return super().loglikelihood(requests, *more, **named)
 
         def generate_until(self, requests: list[Any], *more: Any, **named: Any) -> Any:
-            progress.more(len(requests))
-            return super().generate_until(requests, *more, **named)
+            with progress.more(len(requests)):
+                return super().generate_until(requests, *more, **named)
 
         def _model_call(self, inps: Any, *more: Any, **named: Any) -> Any:
             return _counted(super()._model_call, inps, *more, **named)

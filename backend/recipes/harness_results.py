@@ -82,7 +82,7 @@ def keep(found: Sequence[Mapping[str, Any]], told: dict[str, Any], path: Path) -
         for place, row in enumerate(rows[0]):
             table["row"].append(begin + place + 1)
             table["prompt"].append(str(_first(row)))
-            table["reference"].append(str(row.get("target", "")))
+            table["reference"].append(_wanted(row))
             table["of.task"].append(task)
             for model, mine in enumerate(rows):
                 table[f"{model}.answer"].append(_said(mine[place]))
@@ -101,11 +101,27 @@ def _first(row: Mapping[str, Any]) -> Any:
     return found
 
 
+def _choices(row: Mapping[str, Any]) -> list[str]:
+    """The texts among which a sample chooses; [] where an answer is written."""
+    given, said = row.get("arguments") or [], row.get("filtered_resps") or []
+    pairs = all(isinstance(one, list | tuple) and len(one) == 2 for one in [*given, *said])
+    if not pairs or len(given) != len(said) or not all(isinstance(one[0], int | float) for one in said):
+        return []
+    return [str(one[1]).strip() for one in given]
+
+
+def _wanted(row: Mapping[str, Any]) -> str:
+    """The reference of a sample; of several choices its text."""
+    target, choices = row.get("target", ""), _choices(row)
+    number = int(target) if str(target).isdigit() else -1
+    return choices[number] if 0 <= number < len(choices) else str(target)
+
+
 def _said(row: Mapping[str, Any]) -> str:
-    """The answer of a sample: its text, or the number of the choice that was likeliest."""
+    """The answer of a sample: its text, or the choice that was likeliest."""
     said = row.get("filtered_resps") or row.get("resps") or [""]
-    if all(isinstance(one, list | tuple) and len(one) == 2 and isinstance(one[0], int | float) for one in said):
-        return str(max(range(len(said)), key=lambda i: said[i][0]))
+    if choices := _choices(row):
+        return choices[max(range(len(said)), key=lambda i: said[i][0])]
     while isinstance(said, list | tuple) and said:
         said = said[0]
     return str(said)

@@ -21,6 +21,11 @@ def test_rows_times_what_a_row_took() -> None:
     assert told == {"seconds": 250.0, "rows": 100, "of": ["ab"], "alike": True, "unknown": []}
 
 
+def test_what_it_takes_to_begin_is_not_taken_by_each_row() -> None:
+    one = line() | {"about": [{"seconds": 10.0, "asking": 4.0}, {}]}
+    assert foretell([one], ["base"], {"tasks": ["arc"]}, 100)["seconds"] == 26.0
+
+
 def test_the_newest_alike_is_believed_before_a_newer_one_that_is_not() -> None:
     lines = [line("new", 3.0, tasks=["mmlu"], rows=5), line("mid", 2.0, rows=10), line("old", 1.0)]
     assert foretell(lines, ["base"], {"tasks": ["arc"]}, 10)["of"] == ["mid"]

@@ -35,6 +35,10 @@ PICK = """element.addEventListener("click", event => {
   if (button?.dataset.open) trigger("open", {run: button.dataset.open});
   if (button?.dataset.pin) trigger("pin", {run: button.dataset.pin});
 });"""
+ACT = """element.addEventListener("click", event => {
+  const button = event.target.closest("button[data-act]");
+  if (button) trigger(button.dataset.act, {run: button.dataset.of});
+});"""
 
 
 def build(lab: Lab, page: Page) -> None:
@@ -70,7 +74,7 @@ def build(lab: Lab, page: Page) -> None:
             "My last tuned model beside its base", size="sm", scale=0, min_width=250, elem_id="evaluate-example"
         )
         forgot = gr.Button("What did it forget?", size="sm", scale=0, min_width=160, elem_id="evaluate-forgot")
-    going = gr.HTML(elem_id="evaluate-going", padding=False)
+    going = gr.HTML(js_on_load=ACT, elem_id="evaluate-going", padding=False)
     with gr.Tabs(elem_id="evaluate-views") as both:
         with gr.Tab("Evaluations", id="one"), gr.Row():
             with gr.Column(scale=1, min_width=230):
@@ -128,11 +132,12 @@ def build(lab: Lab, page: Page) -> None:
         who = owner(request)
         status = lab.status(going_on, who) if going_on else None
         if status and status["state"] in views.LIVING:
-            return [drawn.progress(status), gr.skip(), gr.skip(), gr.Timer(active=True), *[gr.skip()] * len(view)]
+            told = drawn.progress(status, acts=True)
+            return [told, gr.skip(), gr.skip(), gr.Timer(active=True), *[gr.skip()] * len(view)]
         after = living(who)
         then = [after, gr.Timer(active=bool(after))]
         if status is None or status["state"] != "finished":
-            told = drawn.progress(status) if status else ""
+            told = drawn.progress(status, acts=True) if status else ""
             return [told, then[0], gr.skip(), then[1], *[gr.skip()] * len(view)]
         result_of = str(status["params"]["answers"]).removeprefix("run/") if status["recipe"] == "judge" else going_on
         return ["", then[0], result_of, then[1], *look(result_of, who)]
@@ -141,6 +146,16 @@ def build(lab: Lab, page: Page) -> None:
         """A run of theirs that belongs here and is under way or waits, the oldest."""
         mine = [run for run in lab.runs(who, 20) if run["recipe"] in WATCHED and run["state"] in views.LIVING]
         return str(mine[-1]["id"]) if mine else ""
+
+    @toasts
+    def on_stop(event: gr.EventData, request: gr.Request) -> None:
+        lab.cancel(str(event.run)[:64], owner(request), save=True)
+
+    @toasts
+    def on_resume(event: gr.EventData, request: gr.Request) -> list[Any]:
+        run_id = str(event.run)[:64]
+        lab.resume(run_id, owner(request))
+        return [run_id, gr.Timer(active=True)]
 
     @toasts
     def on_load(request: gr.Request) -> list[Any]:
@@ -198,6 +213,9 @@ def build(lab: Lab, page: Page) -> None:
     forgot.click(on_forgot, None, [models, dataset, *desk.begun], trigger_mode="once", **PRIVATE)
     ticked = timer.tick(on_tick, watched, [going, watched, shown, timer, *view], **PRIVATE)
     ticked.failure(lambda: gr.Timer(active=False), None, timer, **PRIVATE)
+    going.stop(on_stop, None, None, trigger_mode="once", **PRIVATE)
+    going.resume(on_resume, None, desk.begun, trigger_mode="once", **PRIVATE)
+    going.open(lambda event: [str(event.run)[:64], gr.Tabs(selected="run")], None, [page.run, page.tabs], **PRIVATE)
     header.change(on_history, shown, kept, **PRIVATE)
     kept.open(on_open, None, [shown, *view], **PRIVATE)
     kept.pin(on_pin, None, None, **PRIVATE).then(on_history, shown, kept, **PRIVATE)

@@ -217,3 +217,22 @@ def test_how_long_tasks_take_is_told_before_they_run(lab: Lab) -> None:
     assert "By other tasks, perhaps 3 min 20 s for 100" in time([MODEL_ID], "a, b", "", "50", False, None, ME)
     with pytest.raises(gr.Error, match="limit is 'many'"):
         time([MODEL_ID], "arc_easy", "", "many", False, None, ME)
+
+
+def test_one_that_works_is_stopped_and_resumed_where_it_is_seen(lab: Lab) -> None:
+    target: Any = lab.targets["fake"]
+    target.script = lambda _: [ev.Started(), ev.Progressed(done=3, total=9, unit="answers", eta=6)]
+    blocks = drawn(evaluate.build, lab)
+    run_id, _ = handler(blocks, "on_start")(ME, *form(blocks))
+    told = handler(blocks, "on_tick")(run_id, ME)[0]
+    assert "answer 3 of 9" in told
+    assert f'data-act="stop" data-of="{run_id}"' in told
+    event = gr.EventData(None, {"run": run_id})
+    with pytest.raises(gr.Error, match="not yours"):
+        handler(blocks, "on_stop")(event, YOU)
+    handler(blocks, "on_stop")(event, ME)
+    told, watched, *_ = handler(blocks, "on_tick")(run_id, ME)
+    assert f'data-act="resume" data-of="{run_id}"' in told
+    assert watched == ""
+    assert handler(blocks, "on_resume")(event, ME)[0] == run_id
+    assert lab.status(run_id, owner(ME))["state"] == "running"
