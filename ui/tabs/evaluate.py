@@ -37,7 +37,8 @@ PICK = """element.addEventListener("click", event => {
 });"""
 ACT = """element.addEventListener("click", event => {
   const button = event.target.closest("button[data-act]");
-  if (button) trigger(button.dataset.act, {run: button.dataset.of});
+  const acts = {stop: "stop", resume: "resume", open: "open"};
+  if (button) trigger(acts[button.dataset.act], {run: button.dataset.of});
 });"""
 
 
@@ -215,7 +216,7 @@ def build(lab: Lab, page: Page) -> None:
     ticked.failure(lambda: gr.Timer(active=False), None, timer, **PRIVATE)
     going.stop(on_stop, None, None, trigger_mode="once", **PRIVATE)
     going.resume(on_resume, None, desk.begun, trigger_mode="once", **PRIVATE)
-    going.open(lambda event: [str(event.run)[:64], gr.Tabs(selected="run")], None, [page.run, page.tabs], **PRIVATE)
+    going.open(_opened, None, [page.run, page.tabs], **PRIVATE)
     header.change(on_history, shown, kept, **PRIVATE)
     kept.open(on_open, None, [shown, *view], **PRIVATE)
     kept.pin(on_pin, None, None, **PRIVATE).then(on_history, shown, kept, **PRIVATE)
@@ -230,6 +231,11 @@ def build(lab: Lab, page: Page) -> None:
     page.model.change(_taken_model, page.model, [models, page.model], **PRIVATE)
     taken = page.evaluate.change(_taken, page.evaluate, [dataset, page.evaluate, *desk.begun], **PRIVATE)
     taken.then(lambda: gr.Tabs(selected="one"), None, both, **PRIVATE)
+
+
+def _opened(event: gr.EventData) -> list[Any]:
+    """The run that is watched, on its own page."""
+    return [str(event.run)[:64], gr.Tabs(selected="run")]
 
 
 def _taken(name: str) -> list[Any]:
