@@ -20,6 +20,7 @@ CLICK = "() => { setTimeout(() => document.querySelector('#data-file')?.click(),
 COMPLETE = Path(__file__).with_name("complete.js").read_text()
 CHARTS = ("Table", "Bars", "Line", "Points")
 POINTS = 1_000  # of a chart
+EMPTY = '<p class="quiet">The result will be here.</p>'  # how it goes on is told beside it
 WORDS = (
     "SELECT", "FROM data", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "HAVING", "DISTINCT", "DESC", "BETWEEN", "ILIKE",
     "IS NULL", "IS NOT NULL", "USING SAMPLE", "CASE WHEN", "UNNEST(", "count(*)", "sum(", "avg(", "min(", "max(",
@@ -52,7 +53,7 @@ def build(desk: Desk) -> Panel:
             kind = gr.Dropdown(CHARTS, value="Table", label="Shown as", min_width=110, elem_id="data-chart")
             across = gr.Dropdown([], label="Across", visible=HIDDEN, min_width=140, elem_id="data-chart-x")
             up = gr.Dropdown([], label="Up", visible=HIDDEN, min_width=140, elem_id="data-chart-y")
-        answer = gr.HTML(elem_id="data-answer", **PLAIN)
+        answer = gr.HTML(EMPTY, elem_id="data-answer", **PLAIN)
         plots = [
             gr.BarPlot(visible=False, height=320, y_lim=[0, None], elem_id="data-bars"),
             gr.LinePlot(visible=False, height=320, elem_id="data-line-plot"),
@@ -106,7 +107,7 @@ def build(desk: Desk) -> Panel:
             gr.update(visible=HIDDEN),
             *[gr.update(visible=False)] * len(plots),
         ]
-        return [examples, "", completions(names(about)), *chart]
+        return [examples, EMPTY, completions(names(about)), *chart]
 
     return Panel([example, answer, words, kind, across, up, *plots], begin)
 

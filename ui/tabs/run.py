@@ -39,6 +39,7 @@ ADDRESS = """marks => {
 LOG = Path(__file__).parents[1].joinpath("log.js").read_text()
 
 _TAKEN = {"adapter", "model", "gguf"}  # kinds of what a person takes away
+_CODED = {*METHODS, "evaluate", "harness"}  # recipes with a script of their own
 _LOOKED_AT = {"dataset", "findings"}  # … and of what the Data tab shows
 
 
@@ -280,7 +281,7 @@ def _parts(
         _Part(views.mark(made), 1, lambda _: [made]),
         _Part(takes, 1, lambda _: [gr.update(visible=takes, open=False)]),
         _Part(views.mark(status["info"]), 1, lambda _: [run_views.settings(status)]),
-        _Part("code", 2, lambda _: [gr.update(open=False), ""]),  # asked for when it is opened
+        _Part("code", 2, lambda _: [gr.update(open=False, visible=status["recipe"] in _CODED), ""]),  # made when opened
     ]
 
 

@@ -69,7 +69,7 @@ def test_a_running_run_is_drawn_whole(lab: Lab) -> None:
     blocks = drawn(run.build, lab)
     page = shown(blocks, handler(blocks, "show")(one.id, ME))
     assert page["Timer"].active
-    assert visible(page) == {"run-view", "run-save", "run-cancel", "run-clone", "run-share", "run-samples"}
+    assert visible(page) == {"run-view", "run-save", "run-cancel", "run-clone", "run-share", "run-samples", "run-code"}
     assert "step 5 of 20 · 15 s left" in page["run-header"]
     assert 'id="run-loss"' in page["run-charts"]
     assert 'id="run-rate"' in page["run-charts"]
@@ -158,7 +158,8 @@ def test_rows_that_were_made_or_checked_are_opened_in_data(lab: Lab, recipe: str
     target.script = lambda _: [ev.Started(), ev.Produced(kind=kind, name=kind, file="rows"), ev.Finished()]
     one = lab.launch(recipe, {"dataset": "sample/instructions", "column": "prompt"}, owner(ME), "fake")
     blocks = drawn(run.build, lab)
-    assert "run-look" in visible(shown(blocks, handler(blocks, "show")(one.id, ME)))
+    page = visible(shown(blocks, handler(blocks, "show")(one.id, ME)))
+    assert ("run-look" in page, "run-code" in page) == (True, False)
     wish, tabs = handler(blocks, "on_look")(one.id, ME)
     checked = {"dataset": "sample/instructions", "config": "", "split": "", "revision": "", "findings": one.id}
     assert wish == ({"dataset": f"run/{one.id}"} if recipe == "generate" else checked)
