@@ -21,7 +21,7 @@ from tests.tiny import tiny_model
 
 STEPS = 100  # for each kill, so that it comes before the end on a quick machine, too
 PARTS = ["app.py", "backend.recipes.", "backend.targets.keeper"]
-KINDS = ["all", *PARTS]
+KINDS = ["all", *PARTS]  # the two that are tried always come first; tests of the local target kill the others alone
 
 
 def client(server, cookie):
@@ -67,7 +67,7 @@ def check_checkpoint(home, run):
         assert load_file(last / "adapter_model.safetensors")
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
 def test_killed_at_random_points(server, home, tmp_path, kills):
     chance, total = random.Random(kills), STEPS * kills
     cookie = secrets.token_urlsafe(32)
