@@ -108,7 +108,9 @@ def run(
     peft = None if params.start_from else adapters.config(params.adapter, params, task)
     if params.start_from:
         model = adapters.take_up(model, params, task)
-        say(ev.Logged(text=f"Going on from what {short_name(params.start_from)} learned."))
+        before = Path(params.start_from)  # of a run, or a folder of the visitor's
+        who = f"run {before.parent.name}" if before.name == ADAPTER else short_name(params.start_from)
+        say(ev.Logged(text=f"Going on from what {who} learned."))
     parts = {"model": model, "train_dataset": learn, "eval_dataset": held, "processing_class": tokenizer}
     try:
         trainer = make(
