@@ -203,7 +203,10 @@ class Reporter:
                 return
             text = f"The loss is {self._smooth:.3g} at step {state.global_step} and was at most {first:.3g} at first"
         text += f": training has gone astray with learning_rate {args.learning_rate:g}."
-        hint = f"Clone the run with a smaller learning_rate, such as {args.learning_rate / 10:g}."
+        hint = (
+            f"Clone the run with a smaller learning_rate, such as {args.learning_rate / 10:g}, or leave it empty: "
+            "then it is one that suits method and adapter."
+        )
         if self.on_divergence == "stop":
             self.say(ev.Measured(step=state.global_step, values=values))
             raise LabError(text, hint, "training.diverged")
