@@ -15,7 +15,7 @@ WANTS: tuple[data.Kind, ...] = ("prompt-only",)
 class GroupParams(TrainParams):
     """The reward, and the answers that are tried."""
 
-    rates: ClassVar[Rates] = Rates(full=1e-6, lora=1e-5, ia3=1e-3, prompts=1e-2)
+    rates: ClassVar[Rates] = Rates(full=1e-6, lora=1e-3, ia3=1e-3, prompts=1e-2)
 
     dataset: str = Field(DATASET, title="Dataset", description="A sample, an upload, a file or a Hub id")
     reward: str = Field(

@@ -19,7 +19,7 @@ WANTS: tuple[data.Kind, ...] = ("unpaired",)
 class KtoParams(TrainParams):
     """How far it may go from where it began, and what liked and disliked answers weigh."""
 
-    rates: ClassVar[Rates] = Rates(full=1e-6, lora=1e-4, ia3=1e-3, prompts=1e-2)
+    rates: ClassVar[Rates] = Rates(full=1e-6, lora=1e-3, ia3=1e-3, prompts=1e-2)
 
     dataset: str = Field(PREFERENCES, title="Dataset", description="A sample, an upload, a file or a Hub id")
     beta: float = Field(0.1, gt=0, le=10, title="Beta", description="Higher stays closer to the base")
