@@ -25,7 +25,7 @@ def toast(error: errors.LabError, *, page: bool = True) -> gr.Error:
 def toasts(handler: Callable[..., Any], *, page: bool = True) -> Callable[..., Any]:
     """Wrap a handler, plain or streaming: a LabError is shown, nothing else is touched.
 
-    That somebody stopped it is no error to them: the page stays as it was.
+    What was stopped, by its owner or by their next question, is no error: the page stays as it was.
     """
     if inspect.isgeneratorfunction(handler):
 
@@ -44,7 +44,6 @@ def toasts(handler: Callable[..., Any], *, page: bool = True) -> Callable[..., A
             return handler(*args, **kwargs)
         except errors.LabError as error:
             if page and error.code == STOPPED:
-                gr.Info("Stopped.")
                 return gr.skip()
             raise toast(error, page=page) from None
 

@@ -62,9 +62,9 @@ class Data:
         """Let go of the database and of the processes that wait for work."""
         self._opened.close()
 
-    def stop(self, ticket: str) -> None:
-        """End what goes on under this ticket, if anything does."""
-        self._opened.stop(ticket)
+    def stop(self, ticket: str) -> bool:
+        """End what goes on under this ticket; whether anything does."""
+        return self._opened.stop(ticket)
 
     # -- what there is ------------------------------------------------------------------------------------------
 

@@ -128,10 +128,11 @@ class Opened:
             if self._stops.get(ticket) is stop:
                 del self._stops[ticket]
 
-    def stop(self, ticket: str) -> None:
-        """End what goes on under this ticket, if anything does."""
+    def stop(self, ticket: str) -> bool:
+        """End what goes on under this ticket; whether anything does."""
         if stop := self._stops.get(ticket):
             stop.set()
+        return stop is not None
 
     # -- below --------------------------------------------------------------------------------------------------
 

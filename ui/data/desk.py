@@ -62,7 +62,8 @@ class Desk:
         """Ends the work of this kind in this page."""
 
         def stopped(request: gr.Request) -> None:
-            self.lab.data.stop(ticket(request, what))
+            if self.lab.data.stop(ticket(request, what)):
+                gr.Info("Stopped.")
 
         return stopped
 

@@ -190,7 +190,7 @@ def wire(
     def on_names(request: gr.Request) -> Any:
         return gr.update(choices=desk.datasets(request))
 
-    busy = BUSY | {"show_progress_on": picking.facts}
+    busy = BUSY | {"show_progress_on": picking.dataset}
     picking.dataset.focus(on_names, None, picking.dataset, **PRIVATE)
     for picked in (
         picking.dataset.input(on_dataset, picking.dataset, head, **busy),

@@ -87,7 +87,7 @@ def build(desk: Desk) -> Panel:
 
     asked = [view, statement, past, kind, across, up]
     filled = [past, earlier, answer, across, up, *plots]
-    busy = BUSY | {"show_progress_on": answer}
+    busy = BUSY | {"show_progress_on": kind}
     run.click(on_sql, asked, filled, **busy)
     for one in (kind, across, up):
         one.input(on_sql, asked, filled, trigger_mode="always_last", **busy)

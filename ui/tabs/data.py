@@ -139,5 +139,5 @@ def build(lab: Lab, page: Page) -> None:
     checks.found.act(on_found_row, view, table.opened, **PRIVATE)
     checks.found.act(shaped.on_without, [view, shaped.done], shaped.outputs, **PRIVATE)
     for button, tab_id, wish in ((picked.tune, "tune", page.dataset), (picked.evaluate, "evaluate", page.evaluate)):
-        button.click(carried(tab_id), view, [wish, page.tabs], show_progress_on=picked.facts, **BUSY)
+        button.click(carried(tab_id), view, [wish, page.tabs], show_progress_on=picked.dataset, **BUSY)
     panel.expand(on_code, view, code, **PRIVATE)
