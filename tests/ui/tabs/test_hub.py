@@ -172,6 +172,7 @@ def test_rented_hardware_shows_its_price_in_tune(hub: Hub, lab_of: Callable[...,
     row, hardware, measured = handler(blocks, "on_place")("hf_jobs", "", ME)
     assert row["visible"]
     assert measured is False, "what is rented measures nothing that nobody asked for"
+    assert handler(blocks, "on_place")("fake", "", ME)[2] is True
     assert hardware["choices"][1] == ("Nvidia T4 - small · 16 GB · $0.40 an hour", "t4-small")
     typed = {"tune-target": "hf_jobs", "tune-hardware": "t4-small", "tune-limit": "5400"}
     parts = next(one for one in blocks.fns.values() if one.fn is not None and one.fn.__name__ == "on_plan").inputs
