@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 INSIDE = Path(__file__).with_name("inside_zerogpu.py")
 
 
+@pytest.mark.flaky(reruns=1)  # slices are cut by the clock, which a busy machine may overrun; listed as RERUN
 def test_inside(tmp_path):
     options = ["-q", "-x", "-p", "no:cacheprovider", "-o", "filterwarnings="]
     command = [sys.executable, "-m", "pytest", *options, str(INSIDE)]
