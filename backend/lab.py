@@ -269,20 +269,24 @@ class Lab:
         target: str = "local",
         parent: str = "",
         group: str = "",
+        grants: Sequence[str] | None = None,
     ) -> Run:
-        """Check everything that can be checked now, then queue. Raises BadInput, BadData, NotFound, NoRoom, …"""
+        """Check everything that can be checked now, then queue. Raises BadInput, BadData, NotFound, NoRoom, …
+
+        `grants` names those of its owner's secrets that the run gets; None: those that are given to new runs.
+        """
         self.rules.train(owner)
         self.lending.takes(recipe, target)
         place = self._target(target)
         asked, resolved = self.checked(recipe, params, owner)
         if isinstance(place, HfJobs):
-            place.check(target, owner)
+            place.check(target, owner, recipe)
         self.lenses.check(recipe, resolved)
-        names = self._recipe(recipe).names
+        names, given = self._recipe(recipe).names, self.vault.chosen(owner, grants)
         providers.check(asked, names, place, self.token(owner))
         with room(self.settings.home, _DISK):
             run = self.store.add(Job(recipe, asked, target, owner, group), resolved, parent)
-            self.vault.grant(run)
+            self.vault.grant(run, given)
             providers.grant(run, names)
         self.sequel.promise(run)
         place.start(run)
@@ -321,7 +325,7 @@ class Lab:
         pace, took = self._measured(recipe, asked, owner, target)
         folder = limits.local(checked.model)
         seen = preflight.estimate(recipe, checked, method.wants, folder, place, pace, took)
-        price = self.hub.rented.price(owner, target, seen["time"]["seconds"])
+        price = self.hub.rented.price(owner, target, seen["time"]["seconds"], recipe)
         return seen | {"price": price or self.lending.price(target, seen["time"]["seconds"], owner)}
 
     @door

@@ -170,6 +170,7 @@ class Outcomes:
         values: Mapping[str, Sequence[Any]],
         owner: str,
         target: str = "local",
+        grants: Sequence[str] | None = None,
     ) -> list[Run]:
         """A run for each combination of the `values` of one or two settings; all have the same `group`.
 
@@ -190,7 +191,7 @@ class Outcomes:
         for one in asked:
             self.lab.checked(recipe, one, owner)
         group = secrets.token_hex(4)
-        return [self.lab.launch(recipe, one, owner, target, group=group) for one in asked]
+        return [self.lab.launch(recipe, one, owner, target, group=group, grants=grants) for one in asked]
 
     @door
     def group(self, group: str, owner: str) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Named secrets of an owner: written, never read back; given to the runs that their owner starts, by environment.
 
     vault.put(owner, "WANDB_API_KEY", value)
-    vault.names(owner)                     which there are, and which are given to new runs
+    vault.names(owner)                     which there are, and which new runs get where nothing else is said
+    vault.chosen(owner, names)             which a run gets
     vault.environment(owner, names)        for the process of a run, and nobody else
 
 They lie encrypted below the data folder. The key is `ATELIER_SECRETS_KEY`, else one in the keyring of the operating
@@ -58,7 +59,7 @@ class Vault:
 
     @door
     def names(self, owner: str) -> list[dict[str, Any]]:
-        """[{name, at, given}]: never a value. `given` says whether runs that start now get it."""
+        """[{name, at, given}]: never a value. `given` says whether new runs get it where nothing else is said."""
         held = self._read().get(owner, {})
         return [{"name": name, "at": one["at"], "given": one["given"]} for name, one in sorted(held.items())]
 
@@ -87,7 +88,7 @@ class Vault:
 
     @door
     def give(self, owner: str, name: str, given: bool) -> None:
-        """Whether runs that start from now on get it. Raises NotFound."""
+        """Whether runs that start from now on get it, where nothing else is said. Raises NotFound."""
         with self._lock:
             held = self._read()
             self._one(held, owner, name)["given"] = given
@@ -102,10 +103,23 @@ class Vault:
             del held[owner][name]
             self._write(held)
 
-    def grant(self, run: Run) -> None:
-        """Note by name which of its owner's secrets a new run gets: those that are given now."""
-        if given := [one["name"] for one in self.names(run.job.owner) if one["given"]]:
-            write(run.folder / "grants.json", given)
+    @door
+    def chosen(self, owner: str, names: Sequence[str] | None) -> list[str]:
+        """What a run that starts now gets: the secrets of these names, or without any said those that are given.
+
+        Raises NotFound.
+        """
+        held = self._read()
+        if names is None:
+            return [one["name"] for one in self.names(owner) if one["given"]]
+        for name in names:
+            self._one(held, owner, str(name))
+        return sorted({str(name) for name in names})
+
+    def grant(self, run: Run, names: Sequence[str]) -> None:
+        """Note by name which of its owner's secrets a new run gets."""
+        if names:
+            write(run.folder / "grants.json", list(names))
 
     @door
     def environment(self, owner: str, names: Sequence[str]) -> dict[str, str]:

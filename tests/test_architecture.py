@@ -83,7 +83,8 @@ def test_ui_asks_only_the_lab() -> None:
 def test_siblings_do_not_know_one_another(package: str) -> None:
     """The keeper is the local target's own other half, the process that it starts; Jobs have two of these."""
     pairs = {(m, found) for m, found in every_import(package) if m != package and found.startswith(package + ".")}
-    halves = (("keeper", "local"), ("courier", "hf_jobs"), ("courier", "freight"))
+    halves = (("keeper", "local"), ("courier", "hf_jobs"), ("courier", "freight"), ("courier", "parcel"))
+    halves += (("parcel", "freight"),)
     assert pairs - {(f"backend.targets.{half}", f"backend.targets.{one}") for half, one in halves} == set()
 
 

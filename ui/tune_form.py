@@ -49,7 +49,8 @@ class TuneForm:
     dataset: gr.Dropdown
     target: gr.Radio
     hardware: gr.Dropdown  # rented, and …
-    limit: gr.Dropdown  # … for how many seconds at most
+    limit: gr.Dropdown  # … for how many seconds at most, and …
+    machines: gr.Dropdown  # … how many of it
 
     def __init__(self) -> None:
         self.components: list[gr.components.Component] = []  # but for dataset and target
@@ -128,7 +129,7 @@ class TuneForm:
     @property
     def inputs(self) -> list[gr.components.Component]:
         """All that `read` takes, in order."""
-        return [self.dataset, self.target, self.hardware, self.limit, *self.components]
+        return [self.dataset, self.target, self.hardware, self.limit, self.machines, *self.components]
 
     def read(self, values: Sequence[Any]) -> tuple[str, dict[str, Any], str]:
         """(recipe, params as typed, target) of the values of `inputs`."""
@@ -150,6 +151,7 @@ class TuneForm:
         place = str(said[self.target._id])
         if place == "hf_jobs":
             place = f"hf_jobs:{said[self.hardware._id] or ''}:{said[self.limit._id]}"
+            place += f":{said[self.machines._id]}" if said[self.machines._id] != "1" else ""
         return recipe, params, place
 
     def fill(self, status: Mapping[str, Any]) -> list[Any]:
@@ -175,9 +177,9 @@ class TuneForm:
 
     def _fill_place(self, place: str) -> dict[int, Any]:
         target, _, rest = place.partition(":")
-        flavor, _, seconds = rest.partition(":")
-        rented = {self.hardware._id: flavor, self.limit._id: seconds} if flavor else {}
-        return {self.target._id: target, **rented}
+        flavor, seconds, machines = (*rest.split(":"), "", "")[:3]
+        rented = {self.hardware._id: flavor, self.limit._id: seconds, self.machines._id: machines or "1"}
+        return {self.target._id: target, **(rented if flavor else {})}
 
     def mapping(self, chosen: Sequence[str]) -> dict[str, str]:
         """{role: column} of what the role fields hold."""

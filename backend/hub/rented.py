@@ -36,7 +36,7 @@ class Rented:
 
     @door
     def cost(self, owner: str, target: str) -> dict[str, Any]:
-        """{flavor, title, price, seconds, dollars, …} of `hf_jobs:FLAVOR:SECONDS`; {} for another target."""
+        """{flavor, title, price, seconds, machines, dollars, …} of an `hf_jobs` target; {} for another one."""
         jobs = self.target()
         return jobs.cost(owner, target) if jobs and target.startswith(f"{HfJobs.name}:") else {}
 
@@ -71,13 +71,20 @@ class Rented:
             )
         return f"{here['name']} restarts on {chosen[flavor]['title']}: ${chosen[flavor]['price']:.2f} an hour."
 
-    def price(self, owner: str, target: str, seconds: float | None) -> list[str]:
-        """What a run there costs at most, in lines; [] for another target. `seconds` is how long it took before."""
+    def price(self, owner: str, target: str, seconds: float | None, recipe: str = "") -> list[str]:
+        """What a run there costs at most, in lines; [] for another target. `seconds` is how long it took before.
+
+        Raises BadInput, also where `recipe` can't use several machines.
+        """
         told = self.cost(owner, target)
         if not told:
             return []
+        many, each = told["machines"], told["price"]
+        if many > 1 and (jobs := self.target()):
+            jobs.check(target, owner, recipe)
+        times = f" × {many} machines = ${each * many:.2f}" if many > 1 else ""
         lines = [
-            f"At most ${told['dollars']:.2f}: ${told['price']:.2f} an hour for {told['title']}, ended after "
+            f"At most ${told['dollars']:.2f}: ${each:.2f} an hour for {told['title']}{times}, ended after "
             f"{told['seconds'] / 60:,.0f} minutes. Your account pays by the second.",
             "What it makes goes into a private repository of yours and is verified here before the run is finished.",
         ]

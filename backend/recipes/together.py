@@ -1,10 +1,10 @@
-"""Several processes that train one model together, one for each device of a machine: DDP, as `accelerate` sets it up.
+"""Several processes that train one model together, one for each device of one machine or of several: DDP.
 
     accelerate launch --multi_gpu --num_processes 4 -m backend.recipes.sft params.json
 
 Every process has the whole model and its share of each batch; gradients are averaged at each step, so four devices with
 batches of two learn what one learns with batches of eight. The first process speaks and writes; what its owner wishes
-and what the clock says is decided by it for all.
+and what the clock says is decided by it for all. Machines of a group meet at the first one, by its name among them.
 """
 
 from __future__ import annotations
@@ -14,25 +14,65 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 TOGETHER = ("sft", "dpo", "reward")  # methods that are tested so
+PORT = "29500"  # where machines meet, unless MASTER_PORT says otherwise
+PATIENCE = 1800  # seconds that machines wait for one another: each installs what it needs at its own pace
 
 
-def command(module: str, params: str, count: int, gpu: bool = True) -> list[str]:
-    """What starts a recipe: by itself, or for `count` > 1 a process for each device.
+@dataclass(frozen=True)
+class Group:
+    """`machines` that train together, of which this is number `machine`, from 1; they meet at `lead`, the first."""
+
+    machines: int
+    machine: int
+    lead: str
+    port: str = PORT
+
+
+def group(env: Mapping[str, str]) -> Group | None:
+    """What this machine was told of its group; None where it is alone.
+
+    Hugging Face Jobs of one network group reach one another by an alias below a prefix; ours are their numbers.
+    """
+    machines = int(env.get("ATELIER_MACHINES") or 1)
+    if machines < 2:
+        return None
+    lead = env.get("HF_NETWORK_GROUP_PREFIX", "") + "1"
+    return Group(machines, int(env["ATELIER_MACHINE"]), lead, env.get("MASTER_PORT") or PORT)
+
+
+def command(module: str, params: str, count: int, gpu: bool = True, group: Group | None = None) -> list[str]:
+    """What starts a recipe: by itself, or a process for each of the `count` devices of each machine.
 
     On processors it is torch's own launcher: accelerate's starts several processes there through MPI alone.
     """
-    alone = [sys.executable, "-u", "-m", module, params]
-    if count < 2 or module.rpartition(".")[2] not in TOGETHER:
-        return alone
+    machines, here = (group.machines, max(1, count)) if group else (1, count)
+    if machines * here < 2 or module.rpartition(".")[2] not in TOGETHER:
+        return [sys.executable, "-u", "-m", module, params]
     if not gpu:
-        launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
+        launcher = ["torch.distributed.run", "--nproc_per_node", str(here)]
+        meet = ["--nnodes", "{machines}", "--node_rank", "{rank}", "--master_addr", "{lead}", "--master_port", "{port}"]
+        alone = ["--standalone"]
     else:
-        launcher = ["accelerate.commands.launch", "--multi_gpu", "--num_machines", "1", "--num_processes", str(count)]
+        launcher = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", str(machines * here)]
         launcher += ["--mixed_precision", "no", "--dynamo_backend", "no"]  # what the recipe chooses itself
+        meet = ["--num_machines", "{machines}", "--machine_rank", "{rank}", "--main_process_ip", "{lead}"]
+        meet += ["--main_process_port", "{port}", "--same_network"]
+        alone = ["--num_machines", "1"]
+    if group:
+        said = {"machines": machines, "rank": group.machine - 1, "lead": group.lead, "port": group.port}
+        launcher += [part.format(**said) for part in meet] + ["--rdzv_conf", f"timeout={PATIENCE}"]
+    else:
+        launcher += alone
     return [sys.executable, "-u", "-m", *launcher, "-m", module, params]
+
+
+def why_not(recipe: str) -> str:
+    """Why a recipe is done by one process, in words; '' where several can."""
+    return "" if recipe in TOGETHER else f"only {', '.join(TOGETHER)} share their batches among processes"
 
 
 def gpus(env: Mapping[str, str]) -> int:

@@ -3,21 +3,20 @@
     python -m backend.targets.courier HOME RUN RECIPES
 
 It is its own session: neither the page nor the server going away touches it, and one that goes away itself is followed
-by another, which goes on where the log stands. The sign-in comes by the environment.
+by another, which goes on where the log stands. The sign-in comes by the environment. Several machines are as many jobs
+in one network group: the first one tells the run's story, lines of the others bear their number, and all end together.
 """
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import os
-import shutil
 import sys
 import threading
 import time
-import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +26,14 @@ from backend.hub.refusals import refusals
 from backend.jobs import Run
 from backend.redaction import redactor
 from backend.store import Store, write
-from backend.targets import freight
-from backend.targets.hf_jobs import ROOT, append, described, place, told, wanted
+from backend.targets import freight, parcel
+from backend.targets.hf_jobs import append, described, place, told, wanted
 
 IMAGE = "python:3.12"
-STACK = (  # of requirements.txt, what recipes need
-    *("transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate", "huggingface_hub", "torch", "gguf"),
-    *("pydantic", "psutil", "evaluate", "scipy", "sacrebleu", "rouge-score", "nltk", "jsonschema", "duckdb", "pyarrow"),
-)
-# What the job runs: fetch the repository, install what is missing, hand over to freight.py, which came along.
-BEGIN = """
-import os, subprocess, sys, zipfile
-repository, module, hub = sys.argv[1:]
-pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--root-user-action", "ignore"]
-subprocess.check_call([*pip, hub])
-from huggingface_hub import snapshot_download
-folder = os.path.abspath("run")
-snapshot_download(repository, local_dir=folder)
-subprocess.check_call([*pip, "-r", folder + "/job/requirements.txt"])
-zipfile.ZipFile(folder + "/job/code.zip").extractall("code")
-os.chdir("code")
-os.execv(sys.executable, [sys.executable, "-u", "-m", "backend.targets.freight", repository, folder, module])
-"""
 PATIENCE = 180.0  # seconds in the Hub's line after which a person is told
 ELSEWHERE = "Waiting costs nothing; other hardware may be free: cancel, clone the run, and choose it."
-EVERY = 2.0  # seconds between two looks at the job
+EVERY = 2.0  # seconds between two looks at the jobs
+LINGER = 120.0  # seconds that other machines may take to end after the first one has ended well
 FIGURES = 15.0  # seconds between two figures of its hardware
 ENDED = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
 
@@ -70,60 +52,93 @@ class Courier:
         self.redact = redactor(self.secrets, self.secrets)
         self.state: dict[str, Any] = told(run)
         self.held: list[ev.Event] = []  # artifacts and the end: told once they have landed
+        self.failed: dict[int, ev.Failed] = {}  # what machines said of their own failure, in order
         self.step = 0
         self._lock = threading.Lock()
+
+    @property
+    def jobs(self) -> list[str]:
+        """Their ids, the first machine's first."""
+        found: list[str] = self.state.get("jobs") or []
+        return found
 
     def carry(self) -> None:
         """From wherever it stands to the run's end. Raises LabError."""
         with refusals("your run's repository"):
-            if not self.state.get("job"):
+            if not self.state.get("sent"):
                 self.send()
             threading.Thread(target=self.watch, daemon=True, name="watch").start()
             threading.Thread(target=self.measure, daemon=True, name="measure").start()
-            self.follow()
-            stage, message = self.stage()
-            self.conclude(stage, message)
+            others = [threading.Thread(target=self.hear, args=(n,), daemon=True) for n in range(1, len(self.jobs))]
+            for one in others:
+                one.start()
+            self.follow(0)
+            for one in others:  # `watch` sees to it that they end
+                one.join()
+            self.conclude([self.stage(job) for job in self.jobs])
 
     # -- there --------------------------------------------------------------------------------------------------
 
     def send(self) -> None:
-        """Make the repository, put everything into it, ask for the job. Asked for once, even when we die between."""
-        flavor, seconds = wanted(self.run.job.target)
+        """Make the repository, put everything into it, ask for the jobs. Asked for once, even when we die between."""
         name = self.api.whoami()["name"]
         repository = f"{name}/atelier-run-{self.run.id}"
         self.note(namespace=name, repository=repository)
-        known = list(self.api.list_jobs(namespace=name, labels={"atelier-run": self.run.id}))
-        living = [one.id for one in known if str(getattr(one.status.stage, "value", one.status.stage)) not in ENDED]
-        if living:
-            self.note(job=living[0])
-            return
-        self.api.create_repo(repository, private=True, exist_ok=True)
-        self.put(repository)
+        living = {
+            int((one.labels or {}).get("atelier-machine", 1)): one.id
+            for one in self.api.list_jobs(namespace=name, labels={"atelier-run": self.run.id})
+            if str(getattr(one.status.stage, "value", one.status.stage)) not in ENDED
+        }
+        if not living:
+            self.api.create_repo(repository, private=True, exist_ok=True)
+            self.put(repository)
         if self.run.stop == "cancel":
             raise LabError("It was cancelled before it was sent.", "", "cancelled")
+        machines = wanted(self.run.job.target).machines
+        jobs: list[str] = []
+        try:
+            for machine in range(1, machines + 1):
+                jobs.append(living.pop(machine, "") or self.ask(repository, machine))
+        except BaseException:
+            for job in (*jobs, *living.values()):  # part of a group costs money and does nothing
+                self.api.cancel_job(job_id=job, namespace=name)
+            raise
+        self.note(jobs=jobs, lines=[0] * machines, sent=True)
+
+    def ask(self, repository: str, machine: int) -> str:
+        """Ask for the job of one machine; gives its id."""
+        flavor, seconds, machines = wanted(self.run.job.target)
+        env = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "ATELIER_ALL_GPUS": os.environ.get("ATELIER_ALL_GPUS", "0")}
+        labels = {"atelier-run": self.run.id}
+        if machines > 1:  # one that rents several machines wants all of each
+            env |= {"ATELIER_MACHINES": str(machines), "ATELIER_MACHINE": str(machine), "ATELIER_ALL_GPUS": "1"}
+            labels["atelier-machine"] = str(machine)
         made = self.api.run_job(
             image=IMAGE,
-            command=command(repository, f"{self.recipes}.{self.run.job.recipe}"),
-            env={"HF_HUB_DISABLE_PROGRESS_BARS": "1", "ATELIER_ALL_GPUS": os.environ.get("ATELIER_ALL_GPUS", "0")},
+            command=parcel.command(repository, f"{self.recipes}.{self.run.job.recipe}"),
+            env=env,
             secrets=self.secrets,
             flavor=flavor,
             timeout=seconds,
-            labels={"atelier-run": self.run.id},
-            namespace=name,
+            labels=labels,
+            namespace=self.state["namespace"],
+            network_group=f"atelier-{self.run.id}" if machines > 1 else None,
+            network_aliases=[str(machine)] if machines > 1 else None,
         )
-        self.note(job=made.id, lines=0)
-        self.say(ev.Logged(text=f"Sent to Hugging Face Jobs: {flavor}, for at most {seconds:,} s. {made.url}"))
+        which = f", machine {machine} of {machines}" if machines > 1 else ""
+        self.say(ev.Logged(text=f"Sent to Hugging Face Jobs: {flavor}, for at most {seconds:,} s{which}. {made.url}"))
+        return str(made.id)
 
     def put(self, repository: str) -> None:
         """Code, params, and the files of this disk that they name, in one commit."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        params, inputs = packed(json.loads((self.run.folder / "params.json").read_text()))
+        params, inputs = parcel.packed(json.loads((self.run.folder / "params.json").read_text()))
         there = set(self.api.list_repo_files(repository))
         files: dict[str, bytes | Path] = {
             "job/params.json": json.dumps(params).encode(),
-            "job/requirements.txt": requirements().encode(),
-            "job/code.zip": code({"backend", self.recipes.partition(".")[0]}),
+            "job/requirements.txt": parcel.requirements().encode(),
+            "job/code.zip": parcel.code({"backend", self.recipes.partition(".")[0]}),
             **inputs,
         }
         operations: list[Any] = [CommitOperationAdd(to, at) for to, at in files.items()]
@@ -132,30 +147,40 @@ class Courier:
 
     # -- meanwhile ----------------------------------------------------------------------------------------------
 
-    def follow(self) -> None:
-        """Copy the job's log, from the first line that was not copied yet."""
-        seen, begun = int(self.state.get("lines", 0)), time.monotonic()
-        for number, line in enumerate(self.lines(), 1):
-            if number <= seen:
-                continue
+    def follow(self, machine: int) -> None:
+        """Copy the log of one job, from the first line that was not copied yet. `machine` counts from 0 here."""
+        seen, begun = int(self.state["lines"][machine]), time.monotonic()
+        for number, line in enumerate(self.lines(self.jobs[machine]), 1):
             event = ev.parse(self.redact(line))
-            if isinstance(event, ev.Measured):
-                self.step = max(self.step, event.step)
-            if event.ends or (isinstance(event, ev.Produced) and event.file):
-                self.held.append(event)
-            else:
-                self.say(event)
-            if time.monotonic() - begun > 0.5:
-                self.note(lines=number)
+            if isinstance(event, ev.Failed):
+                self.failed.setdefault(machine, event)
+            if machine == 0 and (event.ends or (isinstance(event, ev.Produced) and event.file)):
+                self.held.append(event)  # not in our log yet: a courier after us must meet it again
+            elif number > seen and not event.ends:
+                if isinstance(event, ev.Measured):
+                    self.step = max(self.step, event.step)
+                self.say(event if machine == 0 else beside(machine + 1, line, event))
+            if number > seen and time.monotonic() - begun > 0.5:
+                self.reached(machine, number)
                 begun = time.monotonic()
-        # Held events are not in our log yet: a courier after us must meet them again.
 
-    def lines(self) -> Iterator[str]:
+    def hear(self, machine: int) -> None:
+        """`follow` a machine beside the first, again and again until its job has ended."""
+        while True:
+            try:
+                with refusals("the job"):
+                    self.follow(machine)
+                return
+            except LabError as error:
+                print(f"machine {machine + 1}: will listen again: {error}", file=sys.stderr)
+                time.sleep(EVERY)
+
+    def lines(self, job: str) -> Iterator[str]:
         """The job's log until it has ended. A stream may break off short of its end, so the end is read again."""
-        where = {"job_id": self.state["job"], "namespace": self.state["namespace"]}
+        where = {"job_id": job, "namespace": self.state["namespace"]}
         count = quiet = 0
         while quiet < 2:
-            ended = self.stage()[0] in ENDED
+            ended = self.stage(job)[0] in ENDED
             found = self.api.fetch_job_logs(**where, follow=not ended)
             new = 0
             for line in itertools.islice(found, count, None):
@@ -165,28 +190,40 @@ class Courier:
             quiet = quiet + 1 if ended and not new else 0
 
     def watch(self) -> None:
-        """Tell of the line at the Hub, and pass on its owner's wish to stop."""
-        begun, warned, asked = time.monotonic(), False, ""
+        """Tell of the line at the Hub, pass on a wish to stop, and let no machine go on without the others."""
+        begun, warned, asked, alone = time.monotonic(), False, "", 0.0
         while True:
+            stages = [""]
             try:
                 with refusals("the job"):
                     if (stop := self.run.stop) and stop != asked:
                         self.stop(stop)
                         asked = stop
-                    stage, _ = self.stage()
-                if stage == "SCHEDULING" and not warned and time.monotonic() - begun > PATIENCE:
+                    stages = [self.stage(job)[0] for job in self.jobs]
+                    if any(stage in ENDED for stage in stages) and not all(stage in ENDED for stage in stages):
+                        alone = alone or time.monotonic()
+                        broken = any(stage in ENDED and stage != "COMPLETED" for stage in stages)
+                        if broken or time.monotonic() - alone > LINGER:
+                            self.release(stages)
+                if "SCHEDULING" in stages and not warned and time.monotonic() - begun > PATIENCE:
                     self.say(ev.Logged(level="warning", text=f"{self.line()} {ELSEWHERE}"))
                     warned = True
             except LabError as error:
                 print(f"will look again: {error}", file=sys.stderr)
-                stage = ""
-            if stage in ENDED:
+            if all(stage in ENDED for stage in stages):
                 return
-            time.sleep(1 if asked else EVERY)
+            time.sleep(1 if asked or alone else EVERY)
+
+    def release(self, stages: list[str]) -> None:
+        """End the jobs that still go on: without the others they would wait, and cost."""
+        for number, (job, stage) in enumerate(zip(self.jobs, stages, strict=True), 1):
+            if stage not in ENDED:
+                self.say(ev.Logged(text=f"Machine {number} is ended, since another one has ended."))
+                self.api.cancel_job(job_id=job, namespace=self.state["namespace"])
 
     def line(self) -> str:
         """What is waited for, and what else is as large: the two cheapest."""
-        flavor, _ = wanted(self.run.job.target)
+        flavor = wanted(self.run.job.target).flavor
         said = f"No {flavor} has been free at the Hub for {PATIENCE / 60:.0f} minutes."
         with refusals("the hardware list"):
             there = [described(one) for one in self.api.list_jobs_hardware()]
@@ -202,18 +239,17 @@ class Courier:
 
     def stop(self, how: str) -> None:
         if how == "cancel":
-            self.api.cancel_job(job_id=self.state["job"], namespace=self.state["namespace"])
+            for job in self.jobs:
+                self.api.cancel_job(job_id=job, namespace=self.state["namespace"])
             return
         self.api.upload_file(path_or_fileobj=b"save", path_in_repo="job/stop", repo_id=self.state["repository"])
         self.say(ev.Logged(text="Asked the job to stop and save."))
 
     def measure(self) -> None:
-        """Figures of the job's hardware, beside those of the run."""
+        """Figures of the hardware beside those of the run; of several machines the first one's."""
         last = 0.0
         try:
-            for told in self.api.fetch_job_metrics(
-                job_id=self.state["job"], namespace=self.state["namespace"], follow=True
-            ):
+            for told in self.api.fetch_job_metrics(job_id=self.jobs[0], namespace=self.state["namespace"], follow=True):
                 if time.monotonic() - last < FIGURES:
                     continue
                 last = time.monotonic()
@@ -226,25 +262,23 @@ class Courier:
         except Exception as error:  # figures beside; the log tells how the job does
             print(f"no figures: {type(error).__name__}: {error}", file=sys.stderr)
 
-    def stage(self) -> tuple[str, str]:
-        status = self.api.inspect_job(job_id=self.state["job"], namespace=self.state["namespace"]).status
+    def stage(self, job: str) -> tuple[str, str]:
+        status = self.api.inspect_job(job_id=job, namespace=self.state["namespace"]).status
         return str(getattr(status.stage, "value", status.stage)), str(status.message or "")
 
     # -- back ---------------------------------------------------------------------------------------------------
 
-    def conclude(self, stage: str, message: str) -> None:
-        """Bring what was made, verify it, and only then tell how the run ended."""
+    def conclude(self, stages: list[tuple[str, str]]) -> None:
+        """Bring what was made, verify it, and only then tell how the run ended. `stages` has (stage, message)."""
         ends = [event for event in self.held if event.ends]
-        if stage == "CANCELED" or self.run.stop == "cancel":
+        failed = self.blame(stages)
+        if self.run.stop == "cancel" or (not failed and any(stage == "CANCELED" for stage, _ in stages)):
             self.end(ev.Cancelled(reason="cancelled by its owner"))
             return
-        if stage != "COMPLETED" and not ends:
-            self.end(how_it_ended(stage, message))
+        if failed:
+            self.end(failed)
             return
-        if ends and isinstance(ends[-1], ev.Failed):
-            self.end(ends[-1])
-            return
-        missing = self.land()
+        missing, count = parcel.land(self.state["repository"], self.token, self.run.folder)
         if missing:
             self.end(
                 ev.Failed(
@@ -254,6 +288,7 @@ class Courier:
                 )
             )
             return
+        self.say(ev.Logged(text=f"{count} files landed; sizes and checksums are right."))
         for event in self.held:
             if not event.ends:
                 self.say(event)
@@ -261,30 +296,33 @@ class Courier:
             ends[-1] if ends else ev.Failed(code="died", message="The job ended without a result.", hint="Resume.")
         )
 
-    def land(self) -> str:
-        """Bring what the run made here and compare each file; gives the first that is wrong, '' when all is well."""
-        from huggingface_hub import snapshot_download
+    def blame(self, stages: list[tuple[str, str]]) -> ev.Failed | None:
+        """What the run failed of, None when it did not.
 
-        repository = self.state["repository"]
-        place = self.run.folder / "landed"
-        snapshot_download(repository, local_dir=place, token=self.token, ignore_patterns=["job/*"])
-        try:
-            manifest = json.loads((place / freight.MANIFEST).read_text())
-        except (FileNotFoundError, ValueError):
-            return "the list of what it made"
-        for name, listed in manifest.items():
-            file = place / name
-            if not file.is_file() or file.stat().st_size != listed["bytes"] or freight.digest(file) != listed["sha256"]:
-                return str(name)
-            if name.endswith(".safetensors") and not opens(file):
-                return str(name)
-        for name in manifest:
-            target = self.run.folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (place / name).replace(target)
-        shutil.rmtree(place)
-        self.say(ev.Logged(text=f"{len(manifest)} files landed; sizes and checksums are right."))
-        return ""
+        A machine that lost another one says so, too; the one that told a cause, or died without a word, was first.
+        """
+        told = [(n, event) for n, event in self.failed.items() if event.code != "broken" or len(stages) == 1]
+        silent = [
+            (n, how_it_ended(*stages[n]))
+            for n in range(len(stages))
+            if stages[n][0] not in ("COMPLETED", "CANCELED") and n not in self.failed and not (n == 0 and self.ended)
+        ]
+        for n, event in (*told, *silent, *self.failed.items()):
+            if len(stages) == 1:
+                return event
+            return replace(event, message=f"Machine {n + 1} of {len(stages)}: {event.message}")
+        return None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the recipe told its end: what the job says of itself then is about what came after."""
+        return any(event.ends for event in self.held)
+
+    def reached(self, machine: int, number: int) -> None:
+        """Note how far the log of a machine was copied."""
+        with self._lock:
+            self.state["lines"][machine] = number
+            write(place(self.run), self.state)
 
     def end(self, event: ev.Event) -> None:
         self.say(event)
@@ -298,6 +336,16 @@ class Courier:
         with self._lock:
             self.state |= more
             write(place(self.run), self.state)
+
+
+def beside(machine: int, line: str, event: ev.Event) -> ev.Event:
+    """A line of another machine than the first, with its number; what it says in events counts as text here."""
+    said = getattr(event, "text", "") or line
+    return (
+        replace(event, text=f"[machine {machine}] {said}")
+        if isinstance(event, ev.Logged)
+        else ev.Wrote(text=f"[machine {machine}] {said}")
+    )
 
 
 def how_it_ended(stage: str, message: str) -> ev.Failed:
@@ -315,66 +363,6 @@ def how_it_ended(stage: str, message: str) -> ev.Failed:
     )
 
 
-def command(repository: str, module: str) -> list[str]:
-    """What the job runs."""
-    from huggingface_hub import __version__
-
-    return ["python", "-c", BEGIN, repository, module, f"huggingface_hub=={__version__}"]
-
-
-def requirements() -> str:
-    """Lines of our own requirements that recipes need."""
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    names = {line: line.partition("=")[0].partition("<")[0].partition(">")[0].partition("[")[0] for line in lines}
-    return "\n".join(line for line, name in names.items() if name in STACK) + "\n"
-
-
-def code(packages: set[str]) -> bytes:
-    """Packages of ours as a zip: the same recipes run there as here."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
-        for path in sorted(path for name in packages for path in (ROOT / name).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                file.write(path, path.relative_to(ROOT))
-    return out.getvalue()
-
-
-def packed(params: Any, inputs: dict[str, bytes | Path] | None = None) -> tuple[Any, dict[str, bytes | Path]]:
-    """(params with paths of this disk replaced, {path in the repository: file}) of what they name."""
-    inputs = {} if inputs is None else inputs
-    if isinstance(params, dict):
-        return {key: packed(one, inputs)[0] for key, one in params.items()}, inputs
-    if isinstance(params, list):
-        return [packed(one, inputs)[0] for one in params], inputs
-    if not isinstance(params, str) or not params.startswith("/"):
-        return params, inputs
-    model, plus, adapter = params.partition(" + ")
-    names = []
-    for one in filter(None, (model, adapter)):
-        source, number = Path(one), len({name.split("/")[2] for name in inputs})
-        if not source.exists():
-            names.append(one)
-            continue
-        name = f"{freight.INPUTS}{number}/{source.name}"
-        names.append(name)
-        for path in [source] if source.is_file() else sorted(source.rglob("*")):
-            if path.is_file():
-                inputs[name if source.is_file() else f"{name}/{path.relative_to(source).as_posix()}"] = path
-    return plus.join(names) if plus else names[0], inputs
-
-
-def opens(file: Path) -> bool:
-    """Whether its header can be read and all of its tensors lie inside."""
-    try:
-        with file.open("rb") as data:
-            size = int.from_bytes(data.read(8), "little")
-            header = json.loads(data.read(size))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        return 8 + size + max(ends, default=0) == file.stat().st_size
-    except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError):
-        return False
-
-
 def main(home: Path, run_id: str, recipes: str) -> int:
     """Returns the exit code."""
     run = Store(home).run(run_id)
@@ -382,7 +370,7 @@ def main(home: Path, run_id: str, recipes: str) -> int:
     try:
         courier.carry()
     except LabError as error:
-        if courier.state.get("job") and error.code in ("hub.unreachable", "hub.error", "hub.busy", "hub.down"):
+        if courier.state.get("sent") and error.code in ("hub.unreachable", "hub.error", "hub.busy", "hub.down"):
             print(f"{error}", file=sys.stderr)
             return 1  # the job goes on; another courier is sent
         if error.code == "cancelled":

@@ -4,6 +4,7 @@
 
 FOLDER is a copy of the repository: `job/` has the params and the files they name; the rest is what earlier jobs of the
 same run have made, checkpoints among them, so that the recipe goes on from there. What it prints is the run's log.
+Each machine of a group runs this.
 """
 
 from __future__ import annotations
@@ -37,13 +38,21 @@ def main(repository: str, folder: Path, module: str) -> int:
     api = HfApi(constants.ENDPOINT)
     params = json.loads((folder / "job" / "params.json").read_text())
     (folder / "params.json").write_text(json.dumps(_placed(params, folder)))
+    here, gpus = together.group(os.environ), together.gpus(os.environ)
     child = subprocess.Popen(
-        together.command(module, str(folder / "params.json"), together.gpus(os.environ)),
+        together.command(module, str(folder / "params.json"), max(1, gpus), gpus > 0, here),
+        env=os.environ | ({} if gpus or not here else {"ACCELERATE_USE_CPU": "true"}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
     )
+    if here and here.machine > 1:  # the first one brings what they make, and hears their owner
+        assert child.stdout
+        with child.stdout as lines:
+            for line in lines:
+                print(line, end="", flush=True)
+        return child.wait()
     waiting: queue.Queue[str] = queue.Queue()
     carrier = threading.Thread(target=_carry, args=(api, repository, folder, waiting), daemon=True)
     carrier.start()

@@ -1,8 +1,9 @@
 """Hugging Face Jobs: a run on rented hardware, under its owner's account, seen and stopped like one at home.
 
-A run's target is `hf_jobs:FLAVOR:SECONDS`: what hardware, and after how many seconds the Hub ends it. What a run needs
-and makes lies in a private repository of its owner, so it survives the job and can be resumed by another. A detached
-courier (courier.py) sends it, copies its log, and verifies what landed before the run is called finished.
+A run's target is `hf_jobs:FLAVOR:SECONDS`: what hardware, and after how many seconds the Hub ends it; `:MACHINES` may
+follow, which train together as one run. What a run needs and makes lies in a private repository of its owner, so it
+survives the job and can be resumed by another. A detached courier (courier.py) sends it, copies its log, and verifies
+what landed before the run is called finished.
 """
 
 from __future__ import annotations
@@ -14,39 +15,57 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
 from backend import events as ev
 from backend.errors import BadInput, LabError
 from backend.jobs import Run
+from backend.recipes import together
 from backend.recipes.loading import hub_errors
 from backend.store import Store, room, write
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORTEST, LONGEST = 60, 24 * 3600  # seconds of a job
+MOST = 8  # machines of a run
 _KEPT = 600.0  # seconds that prices hold
 _REST = 3.0  # seconds before a courier that went away is sent again
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _children: list[subprocess.Popen[bytes]] = []  # couriers started here; they outlive this process
 
 
-def wanted(target: str) -> tuple[str, int]:
-    """(flavor, seconds) of `hf_jobs:FLAVOR:SECONDS`. Raises BadInput."""
-    _, flavor, seconds = (*target.split(":"), "", "")[:3]
+class Wanted(NamedTuple):
+    """What a target names: hardware, seconds after which it is ended, and how many of it."""
+
+    flavor: str
+    seconds: int
+    machines: int
+
+
+def wanted(target: str) -> Wanted:
+    """What `hf_jobs:FLAVOR:SECONDS` or `hf_jobs:FLAVOR:SECONDS:MACHINES` names. Raises BadInput."""
+    _, flavor, seconds, machines, *more = (*target.split(":"), *[""] * 3)[: max(4, target.count(":") + 1)]
     if not flavor or not seconds.isdecimal() or not SHORTEST <= int(seconds) <= LONGEST:
         raise BadInput(
             f"{target[:80]!r} names no hardware and time.",
             f"Write hf_jobs:FLAVOR:SECONDS, such as hf_jobs:t4-small:3600; {SHORTEST} to {LONGEST:,} seconds.",
             "jobs.target",
         )
-    return flavor, int(seconds)
+    machines = machines or "1"
+    if more or not machines.isdecimal() or not 1 <= int(machines) <= MOST:
+        raise BadInput(
+            f"{machines[:20]!r} is no number of machines.",
+            f"Use 1 to {MOST}, as in {flavor}:{seconds}:2.",
+            "jobs.target",
+        )
+    return Wanted(flavor, int(seconds), int(machines))
 
 
 def hardware_of(target: str) -> str:
     """A target without the time it is given: what a run took there says how long another one takes."""
-    return target.rpartition(":")[0] if target.startswith(f"{HfJobs.name}:") else target
+    name, *rest = target.split(":")
+    return ":".join([name, *rest[:1], *rest[2:]]) if name == HfJobs.name else target
 
 
 class HfJobs:
@@ -81,18 +100,22 @@ class HfJobs:
         return known
 
     def cost(self, owner: str, target: str) -> dict[str, Any]:
-        """{flavor, title, price, seconds, dollars, …}: at most `dollars`, price × time. Raises BadInput, HubError."""
-        flavor, seconds = wanted(target)
+        """{flavor, title, price, seconds, machines, dollars, …}: at most `dollars`, price × time × machines.
+
+        Raises BadInput, HubError.
+        """
+        flavor, seconds, machines = wanted(target)
         found = {one["flavor"]: one for one in self.hardware(owner)}
         if flavor not in found:
             raise BadInput(
                 f"There is no hardware {flavor[:40]!r}.", f"Choose one of {', '.join(found)}.", "jobs.flavor"
             )
-        return found[flavor] | {"seconds": seconds, "dollars": found[flavor]["price"] * seconds / 3600}
+        dollars = found[flavor]["price"] * seconds / 3600 * machines
+        return found[flavor] | {"seconds": seconds, "machines": machines, "dollars": dollars}
 
     # -- the seam -----------------------------------------------------------------------------------------------
 
-    def check(self, run_target: str, owner: str) -> None:
+    def check(self, run_target: str, owner: str, recipe: str) -> None:
         """Raises before anything is queued: BadInput, HubError (hub.signed_out), and what the Hub refuses."""
         if not self.token(owner):
             raise LabError(
@@ -100,13 +123,14 @@ class HfJobs:
                 "Sign in first; on a server of your own, set HF_TOKEN.",
                 "hub.signed_out",
             )
-        self.cost(owner, run_target)
+        if self.cost(owner, run_target)["machines"] > 1 and (why := together.why_not(recipe)):
+            raise BadInput(f"{recipe} can't train on several machines: {why}.", "Choose one machine.", "jobs.machines")
 
     def start(self, run: Run) -> None:
-        self.check(run.job.target, run.job.owner)
+        self.check(run.job.target, run.job.owner, run.job.recipe)
         with room(self.store.home):
             run.stop_file.unlink(missing_ok=True)
-            write(place(run), {"job": "", "over": False, "lines": 0})
+            write(place(run), {"over": False, "sent": False})
         self._send(run)
 
     def alive(self, run: Run) -> bool:
@@ -158,7 +182,7 @@ class HfJobs:
 
 
 def place(run: Run) -> Path:
-    """Where the courier keeps what it knows: {job, namespace, repo, over, lines}."""
+    """Where the courier keeps what it knows: {sent, over, jobs, lines, namespace, repository}."""
     return run.folder / "remote.json"
 
 

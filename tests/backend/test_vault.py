@@ -65,3 +65,15 @@ def test_written_over_and_deleted(home: Path) -> None:
         one.delete("ann", "A_KEY")
     with pytest.raises(BadInput, match="0 characters"):
         one.put("ann", "A_KEY", "")
+
+
+def test_a_run_gets_those_that_were_chosen_for_it(home: Path) -> None:
+    one = vault(home)
+    for name in ("A_KEY", "B_KEY", "C_KEY"):
+        one.put("ann", name, "value")
+    one.give("ann", "A_KEY", True)
+    assert one.chosen("ann", None) == ["A_KEY"]  # nothing said: what new runs are given
+    assert one.chosen("ann", []) == []
+    assert one.chosen("ann", ["C_KEY", "B_KEY", "C_KEY"]) == ["B_KEY", "C_KEY"]
+    with pytest.raises(NotFound, match="no secret 'A_KEY' of yours"):
+        one.chosen("bob", ["A_KEY"])

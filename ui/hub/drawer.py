@@ -27,8 +27,9 @@ def secrets(rows: Sequence[Mapping[str, Any]], kept: str) -> str:
         else '<p class="empty quiet">No secrets yet. A token for a tracker or a gated model goes here.</p>'
     )
     return (
-        f"<p class=quiet>{KEPT[kept]} A value can be written over or deleted, never read. Runs that you let have one "
-        f"find it in their environment under its name; logs show ••• instead.</p>{table}"
+        f"<p class=quiet>{KEPT[kept]} A value can be written over or deleted, never read. You choose "
+        f"for each run which it gets; those that are given are chosen at first. It finds them in its environment under "
+        f"their names; logs show ••• instead.</p>{table}"
         '<form data-act="secret-put" class="hub-search"><label>Name<input name="name" placeholder="WANDB_API_KEY" '
         'autocomplete="off" spellcheck="false"></label><label>Value<input type="password" name="value" '
         'autocomplete="new-password"></label><button type="submit">Keep it</button></form>'

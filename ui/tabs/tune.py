@@ -16,7 +16,7 @@ from backend.lab import Lab
 from backend.recipes import METHODS
 from backend.recipes.params import check
 from ui import tune_views
-from ui.page import Page, shows
+from ui.page import HIDDEN, Page, shows
 from ui.toasts import as_json, toasts
 from ui.tune_form import FIRST, TuneForm, picker
 from ui.visitor import owner
@@ -77,6 +77,10 @@ def build(lab: Lab, page: Page) -> None:
                     _LIMITS, value="3600", label="Ended after", info="You pay for no more than this",
                     elem_id="tune-limit",
                 )  # fmt: skip
+                machines = gr.Dropdown(
+                    [(f"{n}", f"{n}") for n in (1, 2, 4)], value="1", label="Machines", elem_id="tune-machines",
+                    info="Each takes its share of every batch; SFT, DPO and reward models",
+                )  # fmt: skip
             cost = gr.HTML(elem_id="tune-cost", js_on_load=FIX, padding=False)
             dry_run = gr.Button(
                 "Measure it: a dry run of three steps", size="sm", scale=0, min_width=240, elem_id="tune-dry-run"
@@ -85,6 +89,11 @@ def build(lab: Lab, page: Page) -> None:
         with gr.Step("Run", id=RUN, elem_id="tune-run") as run_step:
             summary = gr.HTML(elem_id="tune-summary", padding=False)
             form.after(_free(places[0][1]))
+            known = gr.State([])  # names of secrets that were offered before: a tick that was taken off stays off
+            granted = gr.CheckboxGroup(
+                [], label="Secrets this run gets", visible=HIDDEN, elem_id="tune-secrets",
+                info="They are in its environment under these names; its log shows ••• instead.",
+            )  # fmt: skip
             with gr.Row(elem_classes="ways"):
                 back_to_where = gr.Button("Back", size="sm", scale=0, min_width=90)
                 launch = gr.Button("Run", variant="primary", scale=0, min_width=160, elem_id="tune-launch")
@@ -104,7 +113,7 @@ def build(lab: Lab, page: Page) -> None:
                 language="python", label="The same in plain Python", interactive=False, visible=False, max_lines=40,
                 elem_id="tune-code",
             )  # fmt: skip
-    form.dataset, form.target, form.hardware, form.limit = dataset, target, hardware, limit
+    form.dataset, form.target, form.hardware, form.limit, form.machines = dataset, target, hardware, limit, machines
     looked = [facts, lens, unfit, form.bad_rows, form.same_rows, form.columns, *form.roles]
     model, grid = form.model, form.grid
 
@@ -231,19 +240,28 @@ def build(lab: Lab, page: Page) -> None:
         return gr.update(value=lab.code(recipe, params, owner(request)), visible=True)
 
     @toasts
-    def on_launch(before: str, request: gr.Request, *values: Any) -> Generator[list[Any]]:
+    def on_secrets(seen: list[str], ticked: list[str], request: gr.Request) -> list[Any]:
+        """Their names, as far as this visitor has any; a new one is ticked when it is given to new runs."""
+        there = {one["name"]: one["given"] for one in lab.vault.names(owner(request))}
+        value = [name for name, given in there.items() if (name in ticked if name in seen else given)]
+        return [list(there), gr.update(choices=list(there), value=value, visible=shows(there))]
+
+    @toasts
+    def on_launch(before: str, ticked: list[str], request: gr.Request, *values: Any) -> Generator[list[Any]]:
         yield [gr.update(interactive=False, value="Starting …"), *[gr.skip()] * 3]
         recipe, params, place = form.read(values)
-        run = lab.launch(recipe, params, owner(request), place, before)
+        run = lab.launch(recipe, params, owner(request), place, before, grants=ticked)
         yield [gr.skip(), run.id, gr.Tabs(selected="run"), ""]
 
     @toasts
-    def on_sweep(request: gr.Request, first: str, some: str, second: str, others: str, *values: Any) -> list[Any]:
+    def on_sweep(
+        request: gr.Request, ticked: list[str], first: str, some: str, second: str, others: str, *values: Any
+    ) -> list[Any]:
         recipe, params, place = form.read(values)
         sets = {name: [one.strip() for one in said.split(",") if one.strip()]
                 for name, said in ((first, some), (second, others)) if name}  # fmt: skip
         params["evaluate_after"] = False  # they are drawn beside one another; the best can be measured then
-        runs = lab.outcomes.sweep(recipe, params, sets, owner(request), place)
+        runs = lab.outcomes.sweep(recipe, params, sets, owner(request), place, ticked)
         return [runs[0].id, gr.Tabs(selected="run")]
 
     @toasts
@@ -281,17 +299,24 @@ def build(lab: Lab, page: Page) -> None:
             lambda: ["", ""], None, [summary, cost], **PRIVATE
         )
     page.blocks.load(on_places, None, target, **PRIVATE)
+    offered = [known, granted]
+    for come in (page.blocks.load, run_step.select, to_run.click, straight.click):
+        come(on_secrets, offered, offered, **PRIVATE)
     rented = target.input(on_place, [target, hardware], [rent, hardware, form.measure], **PRIVATE)
-    for changed in (rented.success, hardware.input, limit.input):
+    for changed in (rented.success, hardware.input, limit.input, machines.input):
         changed(on_plan, form.inputs, [summary, cost], **PRIVATE)
     fixed = cost.fix(on_fix, form.inputs, [*form.inputs, *groups], **PRIVATE)
     fixed.success(on_plan, form.inputs, [summary, cost], **PRIVATE)
     dry_run.click(on_dry_run, form.inputs, [page.run, page.tabs], trigger_mode="once", **PRIVATE)
     show_code.click(on_code, form.inputs, code, **PRIVATE)
     pressed = launch.click(
-        on_launch, [parent, *form.inputs], [launch, page.run, page.tabs, parent], trigger_mode="once", **PRIVATE
+        on_launch,
+        [parent, granted, *form.inputs],
+        [launch, page.run, page.tabs, parent],
+        trigger_mode="once",
+        **PRIVATE,
     )
-    sweep.click(on_sweep, [*swept, *form.inputs], [page.run, page.tabs], trigger_mode="once", **PRIVATE)
+    sweep.click(on_sweep, [granted, *swept, *form.inputs], [page.run, page.tabs], trigger_mode="once", **PRIVATE)
     for after in (pressed.then, pressed.failure):  # `then` does not follow an error
         after(lambda: gr.update(interactive=True, value="Run"), None, launch, **PRIVATE)
     page.dataset.change(_taken, page.dataset, [dataset, page.dataset], **PRIVATE)

@@ -1,10 +1,13 @@
-"""Two processes that train together learn what one learns; how they are started."""
+"""Processes and machines that train together learn what one learns; how they are started."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,37 +44,134 @@ def test_alone_everything_is_agreed_at_once() -> None:
     together.wait()
 
 
+def test_machines_of_a_group_meet_at_the_first_one() -> None:
+    env = {"ATELIER_MACHINES": "2", "ATELIER_MACHINE": "2", "HF_NETWORK_GROUP_PREFIX": "there-"}
+    assert together.group({}) is None
+    second = together.group(env)
+    assert second == together.Group(2, 2, "there-1", "29500")
+    text = " ".join(together.command("backend.recipes.sft", "p.json", 4, group=second))
+    for part in (
+        *("--num_processes 8", "--num_machines 2", "--machine_rank 1", "--main_process_ip there-1 "),
+        *("--main_process_port 29500", "--same_network"),
+    ):
+        assert part in text
+    text = " ".join(together.command("backend.recipes.sft", "p.json", 1, gpu=False, group=second))
+    assert "--nproc_per_node 1 --nnodes 2 --node_rank 1 --master_addr there-1 --master_port 29500" in text
+    assert together.command("backend.recipes.ppo", "p.json", 1, group=second)[1:3] == ["-u", "-m"]
+
+
 def trained(folder: Path, count: int, method: str = "sft", **params: Any) -> list[ev.Event]:
+    params_file = wanted(folder, params)
+    (said,) = finished(
+        [started(together.command(f"backend.recipes.{method}", params_file, count, gpu=False))],
+    )
+    return said
+
+
+def wanted(folder: Path, params: dict[str, Any]) -> str:
     folder.mkdir()
     (folder / "params.json").write_text(json.dumps(params))
-    env = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command = together.command(f"backend.recipes.{method}", str(folder / "params.json"), count, gpu=False)
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return [ev.parse(line) for line in done.stdout.splitlines()]
+    return str(folder / "params.json")
+
+
+def started(command: list[str], **env: str) -> subprocess.Popen[str]:
+    env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **env}
+    return subprocess.Popen(command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finished(processes: list[subprocess.Popen[str]], seconds: float = 240) -> list[list[ev.Event]]:
+    """What each said, once all have ended well; none is left behind."""
+    with ThreadPoolExecutor(len(processes)) as pool:
+        said = list(pool.map(lambda one: one.communicate(timeout=seconds)[0], processes))
+    for one, text in zip(processes, said, strict=True):
+        assert one.returncode == 0, text[-5000:]
+    return [[ev.parse(line) for line in text.splitlines()] for text in said]
 
 
 def figures(events: list[ev.Event], name: str) -> list[float]:
     return [one.values[name] for one in events if isinstance(one, ev.Measured) and name in one.values]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("method", ["sft", "dpo"])
-def test_two_processes_learn_what_one_learns(tmp_path: Path, method: str) -> None:
-    """By gloo, on processors; each step sees the same rows, so the losses are the same but for rounding."""
-    data = {"sft": "sample/instructions", "dpo": "sample/preferences"}[method]
-    common = {
+def common(tmp_path: Path, method: str = "sft") -> dict[str, Any]:
+    data = {"dpo": "sample/preferences", "reward": "sample/preferences"}.get(method, "sample/instructions")
+    return {
         "model": str(tiny_model(tmp_path / "model")), "dataset": data, "max_steps": 8, "max_rows": 64,
         "learning_rate": 0.01, "adapter": "lora", "lora_dropout": 0.0, "precision": "fp32", "logging_steps": 1,
         "eval_rows": 8, "save_steps": 4, "sample_prompts": 1,
     }  # fmt: skip
-    one = trained(tmp_path / "one", 1, method, per_device_train_batch_size=4, **common)
-    two = trained(tmp_path / "two", 2, method, per_device_train_batch_size=2, **common)
-    alone, both = figures(one, "loss"), figures(two, "loss")
-    assert len(alone) == len(both) == 8  # said once, not by each process
-    assert both == pytest.approx(alone, rel=0.01)
-    assert figures(two, "eval_loss") == pytest.approx(figures(one, "eval_loss"), rel=0.01)
-    assert (tmp_path / "two" / "adapter" / "adapter_model.safetensors").is_file()
-    assert [one for one in two if isinstance(one, ev.Finished)]
-    checkpoints = sorted(path.name for path in (tmp_path / "two" / "checkpoints").glob("checkpoint-*"))
+
+
+def same(many: list[ev.Event], alone: list[ev.Event]) -> None:
+    """They learned the same, and it was said once, not by each process."""
+    losses = figures(many, "loss")
+    assert len(losses) == len(figures(alone, "loss")) == 8
+    assert losses == pytest.approx(figures(alone, "loss"), rel=0.01)
+    assert figures(many, "eval_loss") == pytest.approx(figures(alone, "eval_loss"), rel=0.01)
+    assert [one for one in many if isinstance(one, ev.Finished)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("method", "count"), [("sft", 2), ("dpo", 2), ("reward", 2), ("sft", 4)], ids=lambda value: str(value)
+)
+def test_several_processes_learn_what_one_learns(tmp_path: Path, method: str, count: int) -> None:
+    """By gloo, on processors; each step sees the same rows, so the losses are the same but for rounding."""
+    asked = common(tmp_path, method)
+    if method == "reward":
+        del asked["sample_prompts"]
+    one = trained(tmp_path / "one", 1, method, per_device_train_batch_size=4, **asked)
+    many = trained(tmp_path / "many", count, method, per_device_train_batch_size=4 // count, **asked)
+    same(many, one)
+    assert (tmp_path / "many" / "adapter" / "adapter_model.safetensors").is_file()
+    checkpoints = sorted(path.name for path in (tmp_path / "many" / "checkpoints").glob("checkpoint-*"))
     assert checkpoints == ["checkpoint-4", "checkpoint-8"]
+
+
+@pytest.fixture
+def network() -> Iterator[list[list[str]]]:
+    """Two namespaces joined by a cable, as two machines: what a command begins with in each."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("network namespaces want root and ip")
+    names = [f"atelier{os.getpid()}{one}" for one in "ab"]
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True, capture_output=True, timeout=20)
+
+    try:
+        for name in names:
+            ip("netns", "add", name)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"this machine allows no namespaces: {error.stderr!r}")
+    try:
+        first, second = names
+        ip("link", "add", "wire0", "netns", first, "type", "veth", "peer", "name", "wire0", "netns", second)
+        for number, name in enumerate(names, 1):
+            ip("-n", name, "address", "add", f"10.77.0.{number}/24", "dev", "wire0")
+            ip("-n", name, "link", "set", "wire0", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+            hosts = Path("/etc/netns", name, "hosts")  # what `ip netns exec` shows as /etc/hosts
+            hosts.parent.mkdir(parents=True)
+            hosts.write_text("127.0.0.1 localhost\n10.77.0.1 there-1\n10.77.0.2 there-2\n")
+        yield [["ip", "netns", "exec", name] for name in names]
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20, check=False)
+            shutil.rmtree(Path("/etc/netns", name), ignore_errors=True)
+
+
+@pytest.mark.long
+def test_two_machines_learn_what_one_learns(tmp_path: Path, network: list[list[str]]) -> None:
+    """Nothing but a cable joins them, and they find one another by name."""
+    asked = common(tmp_path)
+    one = trained(tmp_path / "one", 1, per_device_train_batch_size=4, **asked)
+    machines = []
+    for number, inside in enumerate(network, 1):
+        told = {"ATELIER_MACHINES": "2", "ATELIER_MACHINE": str(number), "HF_NETWORK_GROUP_PREFIX": "there-"}
+        params = wanted(tmp_path / f"machine{number}", asked | {"per_device_train_batch_size": 2})
+        command = together.command("backend.recipes.sft", params, 1, gpu=False, group=together.group(told))
+        machines.append(started([*inside, *command], GLOO_SOCKET_IFNAME="wire0"))
+    first, second = finished(machines)
+    same(first, one)
+    assert not figures(second, "loss")
+    assert (tmp_path / "machine1" / "adapter" / "adapter_model.safetensors").is_file()
+    assert not (tmp_path / "machine2" / "adapter").exists()

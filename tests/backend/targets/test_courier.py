@@ -1,8 +1,7 @@
-"""What travels with a run, what its owner is told while it waits, and how its end is read."""
+"""What a run's owner is told while it waits, which machine it failed of, and how its end is read."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,45 +13,8 @@ from backend import events as ev
 from backend.jobs import Job
 from backend.store import Store
 from backend.targets import courier
-from backend.targets.courier import Courier, how_it_ended, opens, packed, requirements
+from backend.targets.courier import Courier, how_it_ended
 from tests.localjobs import HARDWARE
-
-
-def test_files_that_params_name_travel_and_names_of_the_hub_do_not(tmp_path: Path) -> None:
-    (tmp_path / "model" / "sub").mkdir(parents=True)
-    (tmp_path / "model" / "config.json").write_text("{}")
-    (tmp_path / "model" / "sub" / "weights").write_text("w")
-    (tmp_path / "rows.jsonl").write_text("{}")
-    params = {
-        "model": str(tmp_path / "model"), "dataset": str(tmp_path / "rows.jsonl"), "reward": "ann/judge",
-        "max_steps": 3,
-        "models": [f"ann/base + {tmp_path}/model"], "start_from": "", "missing": "/no/such/place",
-    }  # fmt: skip
-    there, inputs = packed(params)
-    assert there["model"] == "job/inputs/0/model"
-    assert there["dataset"] == "job/inputs/1/rows.jsonl"
-    assert (there["reward"], there["max_steps"], there["start_from"], there["missing"]) == (
-        *("ann/judge", 3, "", "/no/such/place"),
-    )
-    assert sorted(inputs)[:3] == [
-        *("job/inputs/0/model/config.json", "job/inputs/0/model/sub/weights", "job/inputs/1/rows.jsonl"),
-    ]
-
-
-def test_what_is_installed_there_is_what_is_installed_here() -> None:
-    lines = requirements().splitlines()
-    assert any(line.startswith("trl==") for line in lines)
-    assert any(line.startswith("torch>=") for line in lines)
-    assert not any(line.startswith(("gradio", "playwright")) for line in lines)
-
-
-def test_weights_that_were_cut_off_do_not_open(tmp_path: Path) -> None:
-    header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-    whole = len(header).to_bytes(8, "little") + header + b"12345678"
-    (tmp_path / "a").write_bytes(whole)
-    (tmp_path / "b").write_bytes(whole[:-1])
-    (tmp_path / "c").write_bytes(b"not at all")
-    assert [opens(tmp_path / name) for name in "abc"] == [True, False, False]
 
 
 @pytest.mark.parametrize(("message", "code"), [("Job timeout", "jobs.timeout"), ("exit code: 1", "jobs.ended")])
@@ -67,7 +29,7 @@ def test_a_job_that_waits_long_is_said_once_with_what_else_can_be_done(
     monkeypatch.setattr(courier, "EVERY", 0.0)
     run = Store(home).add(Job("count", {}, "hf_jobs:t4-small:600", "ann"), {})
     one = Courier(run, "hf_token", "backend.recipes")
-    one.state = {"job": "1", "namespace": "ann"}
+    one.state = {"jobs": ["1"], "namespace": "ann"}
     stages = iter(["SCHEDULING", "SCHEDULING", "SCHEDULING", "COMPLETED"])
 
     def inspect(**_: Any) -> Any:
@@ -82,3 +44,78 @@ def test_a_job_that_waits_long_is_said_once_with_what_else_can_be_done(
     assert "No t4-small has been free" in said.text
     assert "As large: l4x4 ($3.80 an hour)." in said.text
     assert "other hardware may be free" in said.text
+
+
+@pytest.fixture
+def two(home: Path) -> Courier:
+    run = Store(home).add(Job("sft", {}, "hf_jobs:t4-small:600:2", "ann"), {})
+    one = Courier(run, "hf_token", "backend.recipes")
+    one.state = {"jobs": ["a", "b"], "lines": [0, 0], "namespace": "ann"}
+    return one
+
+
+LOST = ev.Failed(code="broken", message="Training broke off: Connection closed by peer", hint="")
+
+
+def test_of_several_machines_the_one_that_failed_first_is_named(two: Courier) -> None:
+    assert two.blame([("COMPLETED", ""), ("COMPLETED", "")]) is None
+    assert two.blame([("CANCELED", ""), ("CANCELED", "")]) is None
+    two.failed = {0: LOST}
+    killed = two.blame([("ERROR", "exit code: 1"), ("ERROR", "exit code: 137")])
+    assert killed is not None
+    assert killed.message == "Machine 2 of 2: The job ended at the Hub as ERROR: exit code: 137."
+    two.failed = {0: LOST, 1: ev.Failed(code="no_room.memory", message="Memory ran out.", hint="Use less.")}
+    full = two.blame([("ERROR", ""), ("ERROR", "")])
+    assert full is not None
+    assert (full.code, full.message, full.hint) == (
+        *("no_room.memory", "Machine 2 of 2: Memory ran out.", "Use less."),
+    )
+
+
+def test_lines_of_the_other_machine_bear_its_number_and_its_end_is_not_the_run_s(
+    two: Courier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {
+        "a": ["loading", ev.line(ev.Measured(step=1, values={"loss": 2.0})), ev.line(ev.Finished())],
+        "b": ["loading", ev.line(ev.Logged(text="Ready.")), ev.line(LOST)],
+    }
+    monkeypatch.setattr(two, "lines", lambda job: iter(said[job]))
+    for machine in (0, 1):
+        two.follow(machine)
+    told = ev.read(two.run.log)[0]
+    assert [getattr(one, "text", "") for one in told] == ["loading", "", "[machine 2] loading", "[machine 2] Ready."]
+    assert ([type(one) for one in two.held], list(two.failed), two.step) == ([ev.Finished], [1], 1)
+
+
+def test_a_courier_after_another_hears_of_the_end_again_and_tells_no_line_twice(
+    two: Courier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["one", ev.line(ev.Produced(kind="adapter", name="adapter", file="adapter")), ev.line(ev.Finished()), "two"]
+    two.state["lines"] = [3, 0]
+    monkeypatch.setattr(two, "lines", lambda job: iter(lines))
+    two.follow(0)
+    assert [type(one) for one in two.held] == [ev.Produced, ev.Finished]
+    assert [one.text for one in ev.read(two.run.log)[0] if isinstance(one, ev.Wrote)] == ["two"]
+
+
+def test_a_group_that_is_not_whole_is_given_up(two: Courier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second machine is refused: the first one would wait for it, and cost."""
+    cancelled: list[str] = []
+
+    def run_job(**asked: Any) -> Any:
+        if asked["network_aliases"] == ["2"]:
+            raise BusyError
+        return SimpleNamespace(id="first", url="")
+
+    class BusyError(Exception):
+        pass
+
+    two.api = SimpleNamespace(  # type: ignore[assignment]
+        whoami=lambda: {"name": "ann"}, list_jobs=lambda **_: [], create_repo=lambda *_, **__: None, run_job=run_job,
+        cancel_job=lambda job_id, namespace: cancelled.append(job_id),
+    )  # fmt: skip
+    monkeypatch.setattr(two, "put", lambda repository: None)
+    with pytest.raises(BusyError):
+        two.send()
+    assert cancelled == ["first"]
+    assert not two.state.get("sent")

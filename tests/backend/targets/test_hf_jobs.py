@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,8 +64,8 @@ def wait(condition: Callable[[], Any], seconds: float = 90.0) -> None:
         time.sleep(0.05)
 
 
-def launch(target: HfJobs, where: str = TARGET, **params: Any) -> Run:
-    job = Job("count", {"steps": 5, **params}, where, WHO)
+def launch(target: HfJobs, where: str = TARGET, recipe: str = "count", **params: Any) -> Run:
+    job = Job(recipe, {"steps": 5, **params}, where, WHO)
     run = target.store.add(job, job.params)
     target.start(run)
     return run
@@ -98,13 +99,21 @@ def test_hardware_with_prices_and_the_most_it_can_cost(target: HfJobs) -> None:
     assert (hardware["l4x4"]["gpus"], hardware["l4x4"]["memory"]) == (4, 96_000_000_000)
     cost = target.cost(WHO, "hf_jobs:t4-small:5400")
     assert (cost["price"], cost["dollars"]) == (pytest.approx(0.40002), pytest.approx(0.60003))
+    assert wanted("hf_jobs:t4-small:5400") == ("t4-small", 5400, 1)
+    group = target.cost(WHO, "hf_jobs:t4-small:5400:4")
+    assert (group["machines"], group["dollars"]) == (4, pytest.approx(4 * 0.60003))
+    for wrong in ("0", "9", "x", "2:2"):
+        with pytest.raises(BadInput, match="is no number of machines"):
+            wanted(f"hf_jobs:t4-small:600:{wrong}")
+    with pytest.raises(BadInput, match="ppo can't train on several machines: only sft, dpo, reward"):
+        target.check("hf_jobs:cpu-basic:600:2", WHO, "ppo")
     for wrong in ("hf_jobs", "hf_jobs:t4-small", "hf_jobs:t4-small:5", "hf_jobs:t4-small:x"):
         with pytest.raises(BadInput, match="names no hardware and time"):
             wanted(wrong)
     with pytest.raises(BadInput, match="no hardware 'h900'"):
         target.cost(WHO, "hf_jobs:h900:600")
     with pytest.raises(LabError, match="nobody is signed in"):
-        target.check(TARGET, "visitor-x")
+        target.check(TARGET, "visitor-x", "sft")
 
 
 def test_a_run_goes_there_and_what_it_made_lands_here(target: HfJobs, hub: Hub, jobs: Jobs) -> None:
@@ -205,6 +214,75 @@ def test_what_the_hub_refuses_is_how_it_ends(target: HfJobs, hub: Hub) -> None:
     assert (fold(events(run)).error or {})["code"] == "hub.forbidden"
 
 
+GROUP = f"{TARGET}:2"
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each machine counts for itself, so that nothing heavy is loaded."""
+    monkeypatch.setattr("backend.recipes.together.TOGETHER", ("sft", "count"))
+
+
+def test_two_machines_are_one_run(target: HfJobs, jobs: Jobs, apart: None) -> None:
+    run = launch(target, GROUP, steps=3)
+    assert ended(target, run) == "finished"
+    first, second = jobs.jobs.values()
+    assert first.spec["network"] == {"group": f"atelier-{run.id}", "aliases": ["1"]}
+    assert second.spec["network"]["aliases"] == ["2"]
+    assert (second.spec["environment"]["ATELIER_MACHINES"], second.spec["environment"]["ATELIER_MACHINE"]) == ("2", "2")
+    assert losses(run) == [1, 2, 3]  # the first machine's alone
+    text = run.log.read_text()
+    assert "[machine 2] an ordinary line" in text
+    assert (run.folder / "checkpoint").read_text() == "3"
+
+
+@pytest.mark.parametrize("which", [pytest.param(0, marks=pytest.mark.long), 1])
+def test_the_failure_of_one_machine_ends_all(target: HfJobs, jobs: Jobs, apart: None, which: int) -> None:
+    run = launch(target, GROUP, steps=1000, pause=0.1)
+    wait(lambda: losses(run) and "[machine 2]" in run.log.read_text())
+    broken = list(jobs.jobs.values())[which]
+    jobs.kill(broken)
+    assert ended(target, run) == "failed"
+    assert f"Machine {which + 1} of 2: The job ended at the Hub as ERROR" in (fold(events(run)).error or {})["message"]
+    assert sorted(one.stage for one in jobs.jobs.values()) == ["CANCELED", "ERROR"]
+
+
+@pytest.mark.long
+def test_one_cancel_ends_all_machines(target: HfJobs, jobs: Jobs, apart: None) -> None:
+    run = launch(target, GROUP, steps=1000, pause=0.1)
+    wait(lambda: losses(run) and "[machine 2]" in run.log.read_text())
+    target.cancel(run, save=False)
+    assert ended(target, run) == "cancelled"
+    assert [one.stage for one in jobs.jobs.values()] == ["CANCELED", "CANCELED"]
+
+
+@pytest.mark.long
+def test_two_rented_machines_learn_what_one_learns(target: HfJobs, jobs: Jobs, tmp_path: Path) -> None:
+    """Two jobs of one network group that find one another by alias; the losses are those of one machine."""
+    from tests.tiny import tiny_model
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        jobs.env["MASTER_PORT"] = str(free.getsockname()[1])
+    target.recipes = "backend.recipes"
+    params = {
+        "model": str(tiny_model(tmp_path / "model")), "dataset": "sample/instructions", "max_steps": 6, "max_rows": 64,
+        "learning_rate": 0.01, "lora_dropout": 0.0, "precision": "fp32", "logging_steps": 1, "eval_rows": 4,
+        "save_steps": 3, "sample_prompts": 1,
+    }  # fmt: skip
+    told = []
+    for where, batch in ((TARGET, 4), (GROUP, 2)):
+        run = launch(target, where, "sft", per_device_train_batch_size=batch, **params)
+        assert ended(target, run) == "finished", run.log.read_text()[-3000:]
+        found = [one.values["loss"] for one in events(run) if isinstance(one, ev.Measured) and "loss" in one.values]
+        told.append(found)
+    alone, both = told
+    assert len(both) == 6
+    assert both == pytest.approx(alone, rel=0.01)
+    assert (run.folder / "adapter" / "adapter_model.safetensors").is_file()
+    assert "[machine 2]" in run.log.read_text()
+
+
 @pytest.mark.long
 def test_a_real_training_goes_there_with_its_files_and_its_secret(target: HfJobs, jobs: Jobs, tmp_path: Path) -> None:
     """The model is a folder of this disk and the rows a file: both travel. What lands is an adapter that loads."""
@@ -233,4 +311,5 @@ def test_a_real_training_goes_there_with_its_files_and_its_secret(target: HfJobs
 
 def test_hardware_is_the_same_whatever_its_time() -> None:
     assert hardware_of("hf_jobs:t4-small:600") == hardware_of("hf_jobs:t4-small:3600") == "hf_jobs:t4-small"
+    assert hardware_of("hf_jobs:t4-small:600:2") == hardware_of("hf_jobs:t4-small:60:2") == "hf_jobs:t4-small:2"
     assert hardware_of("local") == "local"

@@ -14,6 +14,7 @@ from backend.recipes import METHODS
 from tests.ui.drawing import ME, YOU, drawn, handler, outputs
 from tests.ui.scripted import lab as scripted
 from ui import tune_views
+from ui.page import HIDDEN
 from ui.tabs import tune
 from ui.tune_form import ROLES
 from ui.visitor import owner
@@ -41,7 +42,7 @@ def test_as_it_opens_it_can_be_run(lab: Lab) -> None:
     assert f"{rows:,} rows, 1 epoch ≈ " in summary
     assert "A pretend machine" in summary
     assert "starts at once" in cost
-    busy, (_, run_id, tabs, _) = list(handler(blocks, "on_launch")("", ME, *form(blocks)))
+    busy, (_, run_id, tabs, _) = list(handler(blocks, "on_launch")("", [], ME, *form(blocks)))
     assert (busy[0]["interactive"], tabs.selected) == (False, "run")
     assert lab.status(run_id, owner(ME))["params"]["dataset"] == "sample/instructions"
 
@@ -80,7 +81,7 @@ def test_a_bad_value_is_named_before_anything_starts(lab: Lab, name: str) -> Non
     values = form(blocks, learning_rate="abc")
     answer = handler(blocks, name)
     with pytest.raises(gr.Error, match="learning_rate is 'abc'"):
-        list(answer("", ME, *values) if name == "on_launch" else answer(ME, *values))
+        list(answer("", [], ME, *values) if name == "on_launch" else answer(ME, *values))
     assert lab.runs(owner(ME)) == []
 
 
@@ -122,7 +123,7 @@ def test_a_clone_takes_over_every_setting_and_remembers_its_parent(lab: Lab) -> 
     filled = {name: u.get("value") if isinstance(u, dict) else u for name, u in updates.items()}
     assert (filled["tune-max-steps"], filled["tune-learning-rate"]) == ("7", "0.0003")
     values = [filled[name] if filled[name] is not None else old for name, old in zip(ids, form(blocks), strict=False)]
-    *_, (_, run_id, _, _) = handler(blocks, "on_launch")(run.id, ME, *values)
+    *_, (_, run_id, _, _) = handler(blocks, "on_launch")(run.id, [], ME, *values)
     child = lab.status(run_id, owner(ME))
     assert (child["params"], child["parent"]) == (run.job.params, run.id)
     with pytest.raises(gr.Error, match="not yours"):
@@ -154,7 +155,7 @@ def test_every_method_can_be_planned_as_it_opens(lab: Lab, recipe: str) -> None:
     walk, summary, _ = handler(blocks, "on_go")(ME, *values)
     assert walk.selected == tune.WHERE
     assert f"{recipe.upper()} · LoRA r=8" in summary
-    *_, (_, run_id, _, _) = handler(blocks, "on_launch")("", ME, *values)
+    *_, (_, run_id, _, _) = handler(blocks, "on_launch")("", [], ME, *values)
     assert lab.status(run_id, owner(ME))["recipe"] == recipe
 
 
@@ -197,7 +198,7 @@ def test_columns_that_look_right_are_taken_and_can_be_changed(lab: Lab, tmp_path
     values = form(
         blocks, dataset=name, role_prompt="question", role_completion="answer", per_device_train_batch_size="1"
     )
-    *_, (_, run_id, _, _) = handler(blocks, "on_launch")("", ME, *values)
+    *_, (_, run_id, _, _) = handler(blocks, "on_launch")("", [], ME, *values)
     assert lab.status(run_id, owner(ME))["params"]["columns"] == {"prompt": "question", "completion": "answer"}
 
 
@@ -214,10 +215,10 @@ def test_wrong_rows_are_listed_and_can_be_left_out(lab: Lab, tmp_path: Path) -> 
     assert "<b>2 rows</b> left out: completion is empty" in page["tune-facts"]
     assert "panel-error" not in page["tune-facts"]
     with pytest.raises(gr.Error, match="set bad_rows to drop"):
-        list(handler(blocks, "on_launch")("", ME, *form(blocks, dataset=name)))
+        list(handler(blocks, "on_launch")("", [], ME, *form(blocks, dataset=name)))
     values = form(blocks, dataset=name, bad_rows="drop", eval_rows="1", per_device_train_batch_size="1")
     assert "6 rows, 2 of them left out" in handler(blocks, "on_plan")(ME, *values)[0]
-    *_, (_, run_id, _, _) = handler(blocks, "on_launch")("", ME, *values)
+    *_, (_, run_id, _, _) = handler(blocks, "on_launch")("", [], ME, *values)
     assert lab.status(run_id, owner(ME))["params"]["bad_rows"] == "drop"
 
 
@@ -269,14 +270,39 @@ def test_the_lens_is_drawn(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sweep_makes_a_run_for_each_value(lab: Lab) -> None:
     blocks = drawn(tune.build, lab)
     sweep = handler(blocks, "on_sweep")
-    run_id, tabs = sweep(ME, "learning_rate", "1e-4, 1e-3", "lora_r", "4,8", *form(blocks))
+    run_id, tabs = sweep(ME, [], "learning_rate", "1e-4, 1e-3", "lora_r", "4,8", *form(blocks))
     assert tabs.selected == "run"
     runs = lab.outcomes.group(lab.status(run_id, owner(ME))["group"], owner(ME))
     assert [(one["params"]["learning_rate"], one["params"]["lora_r"]) for one in runs] == [
         (1e-4, 4), (1e-4, 8), (1e-3, 4), (1e-3, 8),
     ]  # fmt: skip
     with pytest.raises(gr.Error, match="learning_rate is 'fast'"):
-        sweep(ME, "learning_rate", "1e-4, fast", "", "", *form(blocks))
+        sweep(ME, [], "learning_rate", "1e-4, fast", "", "", *form(blocks))
     with pytest.raises(gr.Error, match="use one or two"):
-        sweep(ME, "", "", "", "", *form(blocks))
+        sweep(ME, [], "", "", "", "", *form(blocks))
     assert len(lab.runs(owner(ME))) == 4
+
+
+def test_a_run_gets_the_secrets_that_are_ticked_for_it(lab: Lab) -> None:
+    blocks = drawn(tune.build, lab)
+    who, offered = owner(ME), handler(blocks, "on_secrets")
+    assert offered([], [], ME)[1]["visible"] == HIDDEN  # there is none to choose
+    for name in ("A_KEY", "B_KEY"):
+        lab.vault.put(who, name, "of-the-highest-order")
+    lab.vault.give(who, "A_KEY", True)
+    known, ticks = offered([], [], ME)
+    assert (known, ticks["choices"], ticks["value"], ticks["visible"]) == (
+        *(["A_KEY", "B_KEY"], ["A_KEY", "B_KEY"], ["A_KEY"], True),
+    )
+    assert offered(known, ["B_KEY"], ME)[1]["value"] == ["B_KEY"]  # a tick that was taken off stays off
+    values = form(blocks)
+    ids = [list(handler(blocks, "on_launch")("", ticked, ME, *values))[-1][1] for ticked in (["B_KEY"], [])]
+    chosen, none = (lab.run(run_id, who) for run_id in ids)
+    assert (chosen.grants, none.grants) == (["B_KEY"], [])
+    assert lab._granted(chosen) == {"B_KEY": "of-the-highest-order"}
+    told = str(lab.status(chosen.id, who)) + lab.code("sft", chosen.job.params, who)
+    written = b"".join(path.read_bytes() for path in chosen.folder.rglob("*") if path.is_file())
+    assert "highest" not in told
+    assert b"highest" not in written
+    with pytest.raises(gr.Error, match="no secret 'C_KEY'"):
+        list(handler(blocks, "on_launch")("", ["C_KEY"], ME, *values))
