@@ -102,7 +102,6 @@ def publish(lab: Lab) -> None:
         recipe: str,
         params: dict[str, Any] = {},  # noqa: B006
         target: str = "local",
-        secrets: list[str] | None = None,
         request: gr.Request = None,  # type: ignore[assignment]
     ) -> str:
         """Queue a run and return its id.
@@ -111,9 +110,8 @@ def publish(lab: Lab) -> None:
             recipe: what to do, for example sft
             params: a JSON object, or its text; fields with a default may be left out
             target: where it runs
-            secrets: names of your secrets that the run gets; left out, those that you give to new runs
         """
-        return lab.launch(recipe, _object(params), owner(request), target, grants=secrets).id
+        return lab.launch(recipe, _object(params), owner(request), target).id
 
     def run(run_id: str, request: gr.Request) -> dict[str, Any]:
         """Where a run of yours stands: {id, recipe, target, state, progress, metrics, artifacts, error}.

@@ -15,9 +15,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 TOGETHER = ("sft", "dpo", "reward")  # methods that are tested so
+SHARDED = {  # accelerate's words for what may be wished for: the model in pieces, one for each process
+    "fsdp": ["--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP",
+             "--fsdp_state_dict_type", "FULL_STATE_DICT", "--fsdp_cpu_ram_efficient_loading", "false"],
+    "zero2": ["--use_deepspeed", "--zero_stage", "2"],
+    "zero3": ["--use_deepspeed", "--zero_stage", "3"],
+}  # fmt: skip
 PORT = "29500"  # where machines meet, unless MASTER_PORT says otherwise
 PATIENCE = 1800  # seconds that machines wait for one another: each installs what it needs at its own pace
 
@@ -44,10 +51,13 @@ def group(env: Mapping[str, str]) -> Group | None:
     return Group(machines, int(env["ATELIER_MACHINE"]), lead, env.get("MASTER_PORT") or PORT)
 
 
-def command(module: str, params: str, count: int, gpu: bool = True, group: Group | None = None) -> list[str]:
+def command(
+    module: str, params: str, count: int, gpu: bool = True, group: Group | None = None, sharding: str = ""
+) -> list[str]:
     """What starts a recipe: by itself, or a process for each of the `count` devices of each machine.
 
-    On processors it is torch's own launcher: accelerate's starts several processes there through MPI alone.
+    `sharding` is one of SHARDED. On processors, where accelerate shards nothing, it is torch's own launcher:
+    accelerate's starts several processes there through MPI alone.
     """
     machines, here = (group.machines, max(1, count)) if group else (1, count)
     if machines * here < 2 or module.rpartition(".")[2] not in TOGETHER:
@@ -57,7 +67,12 @@ def command(module: str, params: str, count: int, gpu: bool = True, group: Group
         meet = ["--nnodes", "{machines}", "--node_rank", "{rank}", "--master_addr", "{lead}", "--master_port", "{port}"]
         alone = ["--standalone"]
     else:
-        launcher = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", str(machines * here)]
+        launcher = [
+            "accelerate.commands.launch",
+            *SHARDED.get(sharding, ["--multi_gpu"]),
+            "--num_processes",
+            str(machines * here),
+        ]
         launcher += ["--mixed_precision", "no", "--dynamo_backend", "no"]  # what the recipe chooses itself
         meet = ["--num_machines", "{machines}", "--machine_rank", "{rank}", "--main_process_ip", "{lead}"]
         meet += ["--main_process_port", "{port}", "--same_network"]
@@ -68,6 +83,16 @@ def command(module: str, params: str, count: int, gpu: bool = True, group: Group
     else:
         launcher += alone
     return [sys.executable, "-u", "-m", *launcher, "-m", module, params]
+
+
+def sharding(env: Mapping[str, str]) -> tuple[str, str]:
+    """(what ATELIER_SHARDED wishes for, or '', why it is not done): FSDP, or ZeRO where DeepSpeed is installed."""
+    wish = env.get("ATELIER_SHARDED", "")
+    if wish and wish not in SHARDED:
+        return "", f"ATELIER_SHARDED is {wish!r}; it can be {', '.join(SHARDED)}."
+    if wish.startswith("zero") and not find_spec("deepspeed"):
+        return "", f"ATELIER_SHARDED is {wish}, and DeepSpeed is not installed here: pip install deepspeed."
+    return wish, ""
 
 
 def why_not(recipe: str) -> str:
@@ -107,6 +132,19 @@ def agreed(value: Any) -> Any:
     held = [value]
     distributed.broadcast_object_list(held, src=0)
     return held[0]
+
+
+def sharded() -> bool:
+    """Whether each process holds a part of the model only, as accelerate was told when it started them."""
+    return any(os.environ.get(f"ACCELERATE_USE_{way}") == "true" for way in ("FSDP", "DEEPSPEED"))
+
+
+def gathered(trainer: Any) -> dict[str, Any] | None:
+    """The model's weights, whole, at the first process; None where each has them all. Every process has to ask."""
+    if not sharded():
+        return None
+    weights: dict[str, Any] = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    return weights
 
 
 def wait() -> None:

@@ -147,7 +147,7 @@ def run(
     if params.init_lora_weights == "pissa" and params.adapter == "lora":
         save_beginning(trainer.model, folder)
     shown = None
-    if task == adapters.WRITES:
+    if task == adapters.WRITES and not together.sharded():  # no process alone could answer
         shown = samples.pick(held, params.sample_prompts, tokenizer, params.sample_new_tokens)
     if shown and (params.adapter == "full" or params.init_lora_weights == "pissa"):
         shown.ask_before(trainer.model)
@@ -303,17 +303,28 @@ def train(trainer: Trainer, watching: Reporter, start: Start, params: TrainParam
     """
     whole = trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
     step = trainer.state.global_step
+    weights = together.gathered(trainer)
     if not together.first():
         together.wait()
         return
-    close(trainer, watching, params, folder, source, step, whole.metrics["train_runtime"])
+    close(trainer, watching, params, folder, source, step, whole.metrics["train_runtime"], weights)
     together.wait()
 
 
 def close(
-    trainer: Trainer, watching: Reporter, params: TrainParams, folder: Path, source: str, step: int, took: float
+    trainer: Trainer,
+    watching: Reporter,
+    params: TrainParams,
+    folder: Path,
+    source: str,
+    step: int,
+    took: float,
+    weights: dict[str, Any] | None = None,
 ) -> None:
-    """Save what was learned and say how it ended; of several processes the first does."""
+    """Save what was learned and say how it ended; of several processes the first does.
+
+    `weights` are those of the model where it lies in pieces among the processes.
+    """
     if params.dry_run and watching.stopped != "cancel":
         timed = watching.step_times[1:] or watching.step_times
         shutil.rmtree(folder / FOLDER, ignore_errors=True)
@@ -324,10 +335,16 @@ def close(
         say(ev.Cancelled(reason="cancelled by its owner"))
         return
     if params.adapter == "full":
-        save_model(trainer.model.to(kept_in(source)), trainer.processing_class, folder)
+        kept = kept_in(source)
+        if weights is None:
+            trainer.model.to(kept)
+        else:
+            weights = {name: weight.to(kept) for name, weight in weights.items()}
+            trainer.model.config.dtype = kept
+        save_model(trainer.model, trainer.processing_class, folder, weights)
         say(ev.Produced(kind="model", name=MODEL, file=MODEL, step=step))
     else:
-        save_adapter(trainer.model, trainer.processing_class, folder, source, params.model)
+        save_adapter(trainer.model, trainer.processing_class, folder, source, params.model, weights)
         say(ev.Produced(kind="adapter", name=ADAPTER, file=ADAPTER, step=step))
     if watching.stopped and step < trainer.state.max_steps:
         say(ev.Paused(step=step, reason=watching.reason))
@@ -349,12 +366,21 @@ def close(
     say(ev.Finished(values=values))
 
 
-def save_adapter(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, source: str, name: str) -> None:
+def save_adapter(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    source: str,
+    name: str,
+    weights: dict[str, Any] | None = None,
+) -> None:
     """Write `folder/adapter`, whole or not at all: the PEFT adapter and its tokenizer."""
     new = folder / f"{ADAPTER}.new"
     shutil.rmtree(new, ignore_errors=True)
     beginning = folder / BEGINNING
-    more = {"path_initial_model_for_weight_conversion": str(beginning)} if beginning.exists() else {}
+    more: dict[str, Any] = {"path_initial_model_for_weight_conversion": str(beginning)} if beginning.exists() else {}
+    if weights is not None:
+        more["state_dict"] = weights
     model.save_pretrained(new, selected_adapters=["default"], **more)  # a second one may be the reference
     tokenizer.save_pretrained(new)
     config = new / "adapter_config.json"
@@ -381,11 +407,13 @@ def kept_in(source: str) -> Any:
     return AutoConfig.from_pretrained(source, trust_remote_code=False).dtype or torch.float32
 
 
-def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write `folder/model`, whole or not at all."""
+def save_model(
+    model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, weights: dict[str, Any] | None = None
+) -> None:
+    """Write `folder/model`, whole or not at all; `weights` instead of its own where these are but a part."""
     new = folder / f"{MODEL}.new"
     shutil.rmtree(new, ignore_errors=True)
-    model.save_pretrained(new)
+    model.save_pretrained(new, **({} if weights is None else {"state_dict": weights}))
     tokenizer.save_pretrained(new)
     checkpoints.replace(new, folder / MODEL)
 

@@ -108,7 +108,8 @@ class Courier:
     def ask(self, repository: str, machine: int) -> str:
         """Ask for the job of one machine; gives its id."""
         flavor, seconds, machines = wanted(self.run.job.target)
-        env = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "ATELIER_ALL_GPUS": os.environ.get("ATELIER_ALL_GPUS", "0")}
+        env = {name: os.environ[name] for name in ("ATELIER_ALL_GPUS", "ATELIER_SHARDED") if name in os.environ}
+        env["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
         labels = {"atelier-run": self.run.id}
         if machines > 1:  # one that rents several machines wants all of each
             env |= {"ATELIER_MACHINES": str(machines), "ATELIER_MACHINE": str(machine), "ATELIER_ALL_GPUS": "1"}
@@ -137,7 +138,7 @@ class Courier:
         there = set(self.api.list_repo_files(repository))
         files: dict[str, bytes | Path] = {
             "job/params.json": json.dumps(params).encode(),
-            "job/requirements.txt": parcel.requirements().encode(),
+            "job/requirements.txt": parcel.requirements(os.environ.get("ATELIER_SHARDED", "")).encode(),
             "job/code.zip": parcel.code({"backend", self.recipes.partition(".")[0]}),
             **inputs,
         }

@@ -39,8 +39,11 @@ def main(repository: str, folder: Path, module: str) -> int:
     params = json.loads((folder / "job" / "params.json").read_text())
     (folder / "params.json").write_text(json.dumps(_placed(params, folder)))
     here, gpus = together.group(os.environ), together.gpus(os.environ)
+    sharding, why = together.sharding(os.environ)
+    if why and (here or gpus > 1):
+        print(ev.line(ev.Logged(level="warning", text=f"{why} Each process has the whole model.")), flush=True)
     child = subprocess.Popen(
-        together.command(module, str(folder / "params.json"), max(1, gpus), gpus > 0, here),
+        together.command(module, str(folder / "params.json"), max(1, gpus), gpus > 0, here, sharding),
         env=os.environ | ({} if gpus or not here else {"ACCELERATE_USE_CPU": "true"}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

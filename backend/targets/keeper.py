@@ -66,8 +66,11 @@ def keep(run: Run, recipes: str, devices: int = 1) -> int:
     signal.signal(signal.SIGTERM, cancel)
     signal.signal(signal.SIGALRM, kill)
     signal.signal(signal.SIGCHLD, reap)
+    sharding, why = together.sharding(os.environ)
+    if devices > 1 and why:
+        log.add(ev.Logged(level="warning", text=f"{why} Each process has the whole model."))
     child = subprocess.Popen(
-        together.command(f"{recipes}.{run.job.recipe}", str(run.folder / "params.json"), devices),
+        together.command(f"{recipes}.{run.job.recipe}", str(run.folder / "params.json"), devices, sharding=sharding),
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

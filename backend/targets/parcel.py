@@ -39,11 +39,12 @@ def command(repository: str, module: str) -> list[str]:
     return ["python", "-c", BEGIN, repository, module, f"huggingface_hub=={__version__}"]
 
 
-def requirements() -> str:
-    """Lines of our own requirements that recipes need."""
+def requirements(sharding: str = "") -> str:
+    """Lines of our own requirements that recipes need, and DeepSpeed where a `sharding` by it is wished for."""
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     names = {line: line.partition("=")[0].partition("<")[0].partition(">")[0].partition("[")[0] for line in lines}
-    return "\n".join(line for line, name in names.items() if name in STACK) + "\n"
+    needed = [line for line, name in names.items() if name in STACK]
+    return "\n".join([*needed, *(["deepspeed"] if sharding.startswith("zero") else []), ""])
 
 
 def code(packages: set[str]) -> bytes:

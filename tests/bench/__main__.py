@@ -15,7 +15,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-BENCHES = ("startup", "store", "chat", "serve", "sft", "ppo", "tune", "evaluate", "tables", "zerogpu", "hub")
+BENCHES = (
+    "startup",
+    "store",
+    "chat",
+    "serve",
+    "sft",
+    "ppo",
+    "tune",
+    "evaluate",
+    "tables",
+    "zerogpu",
+    "hub",
+    "together",
+)
 HEAD = ("what", "figure", "against", "ratio", "requirement", "")
 
 

@@ -8,10 +8,12 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from backend import events as ev
 from backend.recipes import together
@@ -42,6 +44,21 @@ def test_gpus_that_are_left_alone_do_not_count() -> None:
 def test_alone_everything_is_agreed_at_once() -> None:
     assert (together.first(), together.many(), together.agreed("save")) == (True, 1, "save")
     together.wait()
+
+
+def test_a_model_in_pieces_is_a_wish_and_off_with_its_reason() -> None:
+    text = " ".join(together.command("backend.recipes.sft", "p.json", 4, sharding="fsdp"))
+    assert "accelerate.commands.launch --use_fsdp --fsdp_version 2" in text
+    assert "--multi_gpu" not in text
+    assert together.sharding({}) == ("", "")
+    assert together.sharding({"ATELIER_SHARDED": "fsdp"}) == ("fsdp", "")
+    assert together.sharding({"ATELIER_SHARDED": "five"})[1] == (
+        "ATELIER_SHARDED is 'five'; it can be fsdp, zero2, zero3."
+    )
+    way, why = together.sharding({"ATELIER_SHARDED": "zero3"})
+    assert bool(way) == bool(find_spec("deepspeed")) == (not why)
+    assert together.sharded() is False
+    assert together.gathered(None) is None
 
 
 def test_machines_of_a_group_meet_at_the_first_one() -> None:
@@ -125,6 +142,29 @@ def test_several_processes_learn_what_one_learns(tmp_path: Path, method: str, co
     assert (tmp_path / "many" / "adapter" / "adapter_model.safetensors").is_file()
     checkpoints = sorted(path.name for path in (tmp_path / "many" / "checkpoints").glob("checkpoint-*"))
     assert checkpoints == ["checkpoint-4", "checkpoint-8"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("adapter", ["lora", "full"])
+def test_a_model_in_pieces_learns_what_a_whole_one_learns(tmp_path: Path, adapter: str) -> None:
+    """FSDP by gloo: no process has the whole model, and what is saved is whole all the same."""
+    asked = common(tmp_path) | {"adapter": adapter, "sample_prompts": 0, "learning_rate": 0.003}
+    one = trained(tmp_path / "one", 1, per_device_train_batch_size=4, **asked)
+    params = wanted(tmp_path / "many", asked | {"per_device_train_batch_size": 2})
+    words = together.command("backend.recipes.sft", params, 2, gpu=False)
+    words = ["tests.backend.recipes.sharded" if word == "backend.recipes.sft" else word for word in words]
+    said = dict(zip(flags := together.SHARDED["fsdp"][1:], flags[1:], strict=False))
+    env = {
+        name[2:].upper().replace("TRANSFORMER_LAYER_", ""): value for name, value in said.items() if name[:2] == "--"
+    }
+    (many,) = finished([started(words, ACCELERATE_USE_FSDP="true", **env)])
+    same(many, one)
+    kind, file = {"lora": ("adapter", "adapter_model"), "full": ("model", "model")}[adapter]
+    weights = [load_file(tmp_path / name / kind / f"{file}.safetensors") for name in ("one", "many")]
+    assert weights[0].keys() == weights[1].keys()
+    for name, weight in weights[0].items():
+        assert weight.shape == weights[1][name].shape
+        assert (weight - weights[1][name]).abs().max() < 0.01
 
 
 @pytest.fixture

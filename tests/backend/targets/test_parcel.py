@@ -33,7 +33,8 @@ def test_what_is_installed_there_is_what_is_installed_here() -> None:
     lines = requirements().splitlines()
     assert any(line.startswith("trl==") for line in lines)
     assert any(line.startswith("torch>=") for line in lines)
-    assert not any(line.startswith(("gradio", "playwright")) for line in lines)
+    assert not any(line.startswith(("gradio", "playwright", "deepspeed")) for line in lines)
+    assert requirements("zero3").splitlines() == [*lines, "deepspeed"]
 
 
 def test_weights_that_were_cut_off_do_not_open(tmp_path: Path) -> None:
