@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+import ast
 import json
-from importlib.metadata import version
+from collections.abc import Sequence
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
 NEEDED = ("transformers", "trl", "peft", "datasets", "accelerate")
 EMBEDDED = 2_000_000  # bytes of a data file that a notebook carries
+
+
+def view_notebook(title: str, script: str, samples: Sequence[Path]) -> str:
+    """The code of a view as such a notebook: it carries those of `samples` that `script` names."""
+    cells = [_cell("markdown", f"# {title}\n\nMade by Atelier."), _cell("code", "%pip install -q " + packages(script))]
+    for path in samples:
+        quoted = json.dumps(str(path), ensure_ascii=False)
+        if quoted in script:
+            script = script.replace(quoted, json.dumps(path.name))
+            cells.append(_cell("code", f"%%writefile {path.name}\n{path.read_text()}"))
+    if '"/' in script:
+        cells.append(_cell("markdown", "It names files of the machine it was made on; name yours where it differs."))
+    return _whole([*cells, _cell("code", script.strip())])
+
+
+def packages(script: str) -> str:
+    """What to install for `script`: the packages that it imports and that are here, as they are here."""
+    try:
+        nodes = list(ast.walk(ast.parse(script)))
+    except SyntaxError:
+        nodes = []
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    known = packages_distributions()
+    found = {dist for name in names for dist in known.get(name.partition(".")[0], [])[:1]}
+    if "transformers" in found:
+        found.add("accelerate")  # it brings PyTorch, and places models
+    pinned = sorted(f"{name}=={version(name)}" for name in found - {"torch"})  # PyTorch fits the machine it is on
+    return " ".join(pinned) or " ".join(f"{name}=={version(name)}" for name in NEEDED)
 
 
 def notebook(title: str, script: str, dataset: Path | None = None) -> str:
@@ -25,7 +56,10 @@ def notebook(title: str, script: str, dataset: Path | None = None) -> str:
             cells.append(_cell("code", f"%%writefile {name}\n{dataset.read_text()}"))
         else:
             cells.append(_cell("markdown", f"Upload the data first, as `{name}`: it is too large to travel in here."))
-    cells.append(_cell("code", script.strip()))
+    return _whole([*cells, _cell("code", script.strip())])
+
+
+def _whole(cells: list[dict[str, Any]]) -> str:
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"

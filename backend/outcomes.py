@@ -25,10 +25,10 @@ from backend.card import Story, card
 from backend.door import door
 from backend.errors import BadInput, NotFound
 from backend.jobs import Run
-from backend.notebook import notebook
+from backend.notebook import notebook, view_notebook
 from backend.recipes import METHODS
 from backend.recipes.loading import hub_errors
-from backend.starter import MODEL_ID, SAMPLES, locate
+from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
 from backend.store import room
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 MADE = ("adapter", "model", "gguf")  # kinds of artifact that are taken away
 MOST = 24  # runs of a sweep
+LONGEST = 300_000  # characters of code in a notebook
 _STORED = (".safetensors", ".gguf")  # weights don't get smaller by packing
 
 
@@ -73,6 +74,20 @@ class Outcomes:
             script = script.replace(json.dumps(locate(MODEL_ID)), json.dumps(MODEL_ID))
         title = f"{METHODS[run.job.recipe].title} of {Path(params['model']).name}"
         return notebook(title, script, place if local else None)
+
+    @door
+    def book(self, title: str, script: str) -> str:
+        """Any code that a page shows as a notebook; what comes with Atelier is named as others have it.
+
+        Of this disk it carries the samples alone, whatever `script` names. Raises BadInput.
+        """
+        if not 0 < len(script) <= LONGEST:
+            raise BadInput(f"The code has {len(script):,} characters; use 1 to {LONGEST:,}.", "Open Code first.")
+        starter = self.lab.settings.starter
+        for name, there in ((MODEL_ID, ready), (EMBEDDER_ID, embedder_ready)):
+            if there(starter):
+                script = script.replace(json.dumps(locate(name, starter)), json.dumps(name))
+        return view_notebook(title, script, [Path(locate(name)) for name in SAMPLES])
 
     # -- away with it -------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import gradio as gr
 from backend.engines.text import ChatParams
 from backend.errors import BadInput
 from backend.lab import Lab
-from ui import asking, panels, votes
+from ui import asking, notebooks, panels, votes
 from ui import conversation as talk
 from ui.answers import Answer, meter, question, together
 from ui.asking import Asked, Values
@@ -354,7 +354,10 @@ def build(lab: Lab, page: Page, mode: gr.Radio, top: gr.Row) -> None:
 
     changes = [doc.change, message.blur, mode.change, *panels.changes(form)]
     panels.build(show_prompt, "Prompt, as the model reads it", "text-prompt", None, templated, everything, changes)
-    panels.build(show_code, "Code", "text-code", "python", code, everything, changes)
+    panels.build(
+        show_code, "Code", "text-code", "python", code, everything, changes,
+        lambda text: notebooks.beside(lab, text, "A chat", "chat"),
+    )  # fmt: skip
     votes.listen(lab, ballot, doc)
 
     @toasts

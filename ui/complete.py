@@ -11,7 +11,7 @@ import gradio as gr
 from backend.engines.text import CompleteParams
 from backend.errors import BadInput
 from backend.lab import Lab
-from ui import panels
+from ui import notebooks, panels
 from ui.answers import LONGEST, Answer, meter, together
 from ui.page import HIDDEN
 from ui.pickers import PRIVATE, Picker
@@ -106,7 +106,7 @@ def build(lab: Lab) -> None:
     draft.apply(lambda kept: kept, draft, text, **PRIVATE)
     panels.build(
         show_code, "Code", "text-page-code", "python", code, [text, before, draft, *inputs],
-        [text.change, *panels.changes(inputs)],
+        [text.change, *panels.changes(inputs)], lambda shown: notebooks.beside(lab, shown, "A text, continued", "text"),
     )  # fmt: skip
 
 

@@ -20,14 +20,16 @@ def build(
     tell: Callable[..., str],
     inputs: Sequence[Any],
     changes: Sequence[Any],
+    below: Callable[[gr.Code], None] = lambda text: None,
 ) -> None:
     """`button` opens the panel with what `tell` says of `inputs`; at each of `changes` it is told anew.
 
-    Where it can't be told any more, the panel closes: it never shows what is no longer so.
+    Where it can't be told any more, the panel closes: it never shows what is no longer so. `below` draws under it.
     """
     opened = gr.State(False)
     with gr.Accordion(label, visible=HIDDEN, elem_id=elem_id) as panel:
         text = gr.Code(language=language, show_label=False, interactive=False, max_lines=40, elem_id=f"{elem_id}-text")
+        below(text)
 
     @toasts
     def on_open(request: gr.Request, *values: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from backend import events as ev
 from backend.engines.tasks import TASKS, Task, whole
 from backend.errors import BadInput
 from backend.lab import Lab
-from ui import task_views
+from ui import notebooks, task_views
 from ui.page import HIDDEN, Page
 from ui.toasts import toasts
 from ui.visitor import owner
@@ -54,6 +54,7 @@ def build(lab: Lab, page: Page) -> None:
                 values = gr.JSON(show_label=False, max_height=300)
     with gr.Accordion("Code", visible=HIDDEN, elem_id="task-code") as panel:
         code = gr.Code(language="python", label="task.py", interactive=False, max_lines=40, elem_id="task-script")
+        notebooks.beside(lab, code, "A task", "task")
 
     form = [task, model, *slots, picture, sound]
     outputs = [result, plain, values, go, stop]

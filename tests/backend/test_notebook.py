@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from backend.notebook import notebook
+from backend.notebook import notebook, packages, view_notebook
 from backend.recipes import METHODS, script
 from backend.recipes.params import check
 from tests.tiny import tiny_model
@@ -41,6 +42,25 @@ def test_large_data_are_asked_for_and_hub_data_need_nothing(tmp_path: Path) -> N
     whole = nbformat.reads(notebook("Mine", "pass", tmp_path / "big.csv"), 4)
     assert "Upload the data first, as `data.csv`" in whole.cells[2].source
     assert len(nbformat.reads(notebook("Mine", "pass"), 4).cells) == 3
+
+
+def test_the_code_of_a_view_carries_the_samples_it_names_and_nothing_else_of_this_disk(rows: Path) -> None:
+    other = rows.parent / "other.txt"
+    other.write_text("of-the-highest-order")
+    script = f"import duckdb\nprint(open({json.dumps(str(rows))}).read())\nopen({json.dumps(str(other))})"
+    whole = nbformat.reads(text := view_notebook("Rows", script, [rows]), 4)
+    nbformat.validate(whole)
+    assert whole.cells[1].source == f"%pip install -q duckdb=={version('duckdb')}"
+    assert whole.cells[2].source == "%%writefile rows.jsonl\n" + rows.read_text()
+    assert 'open("rows.jsonl")' in whole.cells[-1].source
+    assert "name yours" in whole.cells[3].source
+    assert "highest" not in text
+
+
+def test_what_is_installed_is_what_the_code_imports() -> None:
+    told = packages("import json\nimport torch\nfrom transformers import pipeline\nimport nobody_has_this")
+    assert told.split() == [f"accelerate=={version('accelerate')}", f"transformers=={version('transformers')}"]
+    assert "trl==" in packages("not python")
 
 
 @pytest.mark.long

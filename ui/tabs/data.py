@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from backend.lab import Lab
+from ui import notebooks
 from ui.data import answers, picking, quality, rows, shape, sql, told
 from ui.data.desk import BUSY, PRIVATE, Desk, ticket
 from ui.data.view import LENGTH, START, acted, asked
@@ -31,6 +32,7 @@ def build(lab: Lab, page: Page) -> None:
     answered, (save_pairs, pair_inputs, on_pairs) = answers.build(desk)
     with gr.Accordion("Code", open=False, elem_id="data-code") as panel:
         code = gr.Code(language="python", label="The same rows in plain Python", interactive=False, max_lines=30)
+        notebooks.beside(lab, code, "Rows of a dataset", "rows")
 
     panels = [picked.panel, table.panel, console, checks.panel, shaped.panel, answered]
     head = [view, picked.part, *[part for one in panels for part in one.parts]]

@@ -15,7 +15,7 @@ from backend.lab import Lab
 from backend.metrics import METRICS
 from backend.recipes import RECIPES
 from ui import evaluate_views as drawn
-from ui import views
+from ui import notebooks, views
 from ui.evaluate import choosing, dashboard, harness, keeping, why
 from ui.evaluate.desk import PRIVATE, Desk
 from ui.evaluate.rows import Rows
@@ -93,6 +93,7 @@ def build(lab: Lab, page: Page) -> None:
                         pushing = keeping.hub(desk)
                     with gr.Tab("Code", id="code") as coded:
                         code = gr.Code(language="python", interactive=False, elem_id="evaluate-code", max_lines=30)
+                        notebooks.beside(desk.lab, code, "An evaluation", "evaluation")
         with gr.Tab("Dashboard", id="all", elem_id="evaluate-all") as every:
             dashboard.build(desk, every)
 

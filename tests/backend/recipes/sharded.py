@@ -11,10 +11,11 @@ import sys
 from typing import Any
 
 from accelerate.state import DistributedType, PartialState
+from torch.distributed.tensor import DTensor
 
-from backend.recipes import process, sft
+from backend.recipes import process, sft, together
 
-begin = PartialState.__init__
+begin, gather = PartialState.__init__, together.gathered
 
 
 def pretend(self: PartialState, *args: Any, **more: Any) -> None:
@@ -23,7 +24,15 @@ def pretend(self: PartialState, *args: Any, **more: Any) -> None:
         self.distributed_type = DistributedType.MULTI_XPU
 
 
+def counted(trainer: Any) -> dict[str, Any] | None:
+    weights = list(trainer.model.parameters())
+    pieces = [one for one in weights if isinstance(one, DTensor) and one.to_local().numel() < one.numel()]
+    print(f"pieces: {len(pieces)} of {len(weights)}", flush=True)
+    return gather(trainer)
+
+
 PartialState.__init__ = pretend
+together.gathered = counted
 
 if __name__ == "__main__":
     sys.exit(process.main(sft.Params, sft.run))

@@ -158,6 +158,9 @@ def test_a_model_in_pieces_learns_what_a_whole_one_learns(tmp_path: Path, adapte
         name[2:].upper().replace("TRANSFORMER_LAYER_", ""): value for name, value in said.items() if name[:2] == "--"
     }
     (many,) = finished([started(words, ACCELERATE_USE_FSDP="true", **env)])
+    pieces = next(one.text for one in many if isinstance(one, ev.Wrote) and one.text.startswith("pieces: "))
+    lying, of = pieces.removeprefix("pieces: ").split(" of ")
+    assert int(lying) == int(of) > 0
     same(many, one)
     kind, file = {"lora": ("adapter", "adapter_model"), "full": ("model", "model")}[adapter]
     weights = [load_file(tmp_path / name / kind / f"{file}.safetensors") for name in ("one", "many")]
