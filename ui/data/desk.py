@@ -59,7 +59,7 @@ class Desk:
         return [entry.name for entry in self.lab.datasets(owner(request))]
 
     def stopper(self, what: str) -> Callable[[gr.Request], None]:
-        """Ends the work of this kind in this page."""
+        """Ends the work of this kind in this page, and says so: queued, since only then a toast arrives."""
 
         def stopped(request: gr.Request) -> None:
             if self.lab.data.stop(ticket(request, what)):

@@ -86,7 +86,7 @@ def build(desk: Desk) -> Quality:
         return gr.update(choices=[(f"{run['params'].get('column')} · {run['state']}", run["id"]) for run in here])
 
     check.click(on_check, [view, column, other, whole], found, **BUSY)
-    stop.click(desk.stopper("check"), None, None, queue=False, **PRIVATE)
+    stop.click(desk.stopper("check"), None, None, **PRIVATE)
     launch.click(on_launch, [view, column, other], [watched, clock, found], **BUSY)
     clock.tick(on_tick, watched, [found, clock], **PRIVATE)
     earlier.focus(on_earlier, view, earlier, **PRIVATE)

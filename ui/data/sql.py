@@ -94,7 +94,7 @@ def build(desk: Desk) -> Panel:
     example.focus(on_examples, view, example, **PRIVATE)
     for one in (example, earlier):
         one.input(lambda chosen: chosen, one, statement, **PRIVATE)
-    stop.click(desk.stopper("sql"), None, None, queue=False, **PRIVATE)
+    stop.click(desk.stopper("sql"), None, None, **PRIVATE)
     for button in exports:
         pressed = button.click(on_export(button.value), [view, statement], file, **BUSY)
         pressed.success(None, None, None, js=CLICK, **PRIVATE)
