@@ -110,12 +110,14 @@ def build(lab: Lab, page: Page) -> None:
             request: gr.Request,
             progress: gr.Progress = gr.Progress(),  # noqa: B008
         ) -> list[Any]:
+            source = desk.source(view, request)
             name = lab.data.carried(
-                desk.source(view, request), view["filters"], view["q"], view["within"],
+                source, view["filters"], view["q"], view["within"],
                 say=lambda done, total: progress((done, total)), ticket=ticket(request, "carry"),
             )  # fmt: skip
             if name.startswith("upload/") and name != view["dataset"]:
-                gr.Info(f"These rows are a dataset of yours now: {name}")
+                part = lab.data.facts(source)["partial"]
+                gr.Info(f"These rows are a dataset of yours now: {name}{f' (only {part})' if part else ''}")
             return [name, gr.Tabs(selected=tab)]
 
         return on_carry

@@ -112,6 +112,16 @@ def test_what_is_shown_goes_on_to_another_tab(lab: Lab) -> None:
     assert lab.look(name, owner(ME))["total"] == 48
 
 
+def test_a_part_that_goes_along_is_called_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    facts = lab.data.facts
+    monkeypatch.setattr(gr, "Info", said.append)
+    monkeypatch.setattr(lab.data, "facts", lambda source: facts(source) | {"partial": "the first 512 MB"})
+    carry = handler(drawn(data.build, lab), "on_carry")
+    name = carry(VIEW | {"filters": [{"column": "topic", "op": "=", "value": "opposite"}]}, ME)[0]
+    assert said == [f"These rows are a dataset of yours now: {name} (only the first 512 MB)"]
+
+
 def test_an_upload_is_shown_and_another_may_not_look(lab: Lab, tmp_path: Path) -> None:
     blocks = drawn(data.build, lab)
     file = tmp_path / "rows.csv"
