@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-TOGETHER = ("sft", "dpo", "reward")  # methods that are tested so
+TOGETHER = ("sft", "dpo", "reward", "kto", "orpo")  # methods that are tested so
 SHARDED = {  # accelerate's words for what may be wished for: the model in pieces, one for each process
     "fsdp": ["--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP",
              "--fsdp_state_dict_type", "FULL_STATE_DICT", "--fsdp_cpu_ram_efficient_loading", "false"],

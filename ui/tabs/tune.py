@@ -79,7 +79,7 @@ def build(lab: Lab, page: Page) -> None:
                 )  # fmt: skip
                 machines = gr.Dropdown(
                     [(f"{n}", f"{n}") for n in (1, 2, 4)], value="1", label="Machines", elem_id="tune-machines",
-                    info="Each takes its share of every batch; SFT, DPO and reward models",
+                    info="Each takes its share of every batch; not for PPO, GRPO, RLOO",
                 )  # fmt: skip
             cost = gr.HTML(elem_id="tune-cost", js_on_load=FIX, padding=False)
             dry_run = gr.Button(

@@ -110,7 +110,7 @@ def figures(events: list[ev.Event], name: str) -> list[float]:
 
 
 def common(tmp_path: Path, method: str = "sft") -> dict[str, Any]:
-    data = {"dpo": "sample/preferences", "reward": "sample/preferences"}.get(method, "sample/instructions")
+    data = "sample/instructions" if method == "sft" else "sample/preferences"
     return {
         "model": str(tiny_model(tmp_path / "model")), "dataset": data, "max_steps": 8, "max_rows": 64,
         "learning_rate": 0.01, "adapter": "lora", "lora_dropout": 0.0, "precision": "fp32", "logging_steps": 1,
@@ -129,7 +129,9 @@ def same(many: list[ev.Event], alone: list[ev.Event]) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("method", "count"), [("sft", 2), ("dpo", 2), ("reward", 2), ("sft", 4)], ids=lambda value: str(value)
+    ("method", "count"),
+    [("sft", 2), ("dpo", 2), ("reward", 2), ("kto", 2), ("orpo", 2), ("sft", 4)],
+    ids=lambda value: str(value),
 )
 def test_several_processes_learn_what_one_learns(tmp_path: Path, method: str, count: int) -> None:
     """By gloo, on processors; each step sees the same rows, so the losses are the same but for rounding."""

@@ -105,7 +105,7 @@ def test_hardware_with_prices_and_the_most_it_can_cost(target: HfJobs) -> None:
     for wrong in ("0", "9", "x", "2:2"):
         with pytest.raises(BadInput, match="is no number of machines"):
             wanted(f"hf_jobs:t4-small:600:{wrong}")
-    with pytest.raises(BadInput, match="ppo can't train on several machines: only sft, dpo, reward"):
+    with pytest.raises(BadInput, match="ppo can't train on several machines: only sft, dpo, reward, kto, orpo share"):
         target.check("hf_jobs:cpu-basic:600:2", WHO, "ppo")
     for wrong in ("hf_jobs", "hf_jobs:t4-small", "hf_jobs:t4-small:5", "hf_jobs:t4-small:x"):
         with pytest.raises(BadInput, match="names no hardware and time"):
