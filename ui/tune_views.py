@@ -202,6 +202,12 @@ def hardware(one: Mapping[str, Any]) -> str:
     return f"{one['title']} · {size(one['memory'])} · ${one['price']:.2f} an hour"
 
 
+def rented(place: str) -> str:
+    """What of `hf_jobs:FLAVOR:SECONDS:MACHINES` is rented, after the name of the place; '' for another one."""
+    _, flavor, _, machines = (*place.split(":"), "", "", "")[:4]
+    return f", {machines} × {flavor}" if machines else f", {flavor}" if flavor else ""
+
+
 def cost(seen: Mapping[str, Any], waiting: int) -> str:
     """What the preflight found: whether it fits, how long it takes, and what would help."""
     level, memory, disk = seen["verdict"]["level"], seen["memory"], seen["disk"]

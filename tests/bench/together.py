@@ -19,7 +19,7 @@ import psutil
 from backend import events as ev
 from backend.recipes import together
 
-ROOT, REPEATS = Path(__file__).parents[2], 3
+ROOT, REPEATS = Path(__file__).parents[2], 2
 PARAMS = {
     "max_steps": 10, "logging_steps": 10, "max_rows": 96, "eval_rows": 0, "sample_prompts": 0, "save_steps": 1000,
     "per_device_train_batch_size": 4, "precision": "fp32",

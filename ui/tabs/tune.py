@@ -79,7 +79,7 @@ def build(lab: Lab, page: Page) -> None:
                 )  # fmt: skip
                 machines = gr.Dropdown(
                     [(f"{n}", f"{n}") for n in (1, 2, 4)], value="1", label="Machines", elem_id="tune-machines",
-                    info="Each takes its share of every batch; not for PPO, GRPO, RLOO",
+                    info="They share every batch",
                 )  # fmt: skip
             cost = gr.HTML(elem_id="tune-cost", js_on_load=FIX, padding=False)
             dry_run = gr.Button(
@@ -185,7 +185,7 @@ def build(lab: Lab, page: Page) -> None:
         look = lab.look(params["dataset"], who, recipe, 1, columns=params["columns"], rules=rules)
         words, waiting = next((words, many) for name, words, many in lab.places(who) if name == place.partition(":")[0])
         return [
-            tune_views.summary(recipe, params, words, look, seen["time"]["steps"]),
+            tune_views.summary(recipe, params, words + tune_views.rented(place), look, seen["time"]["steps"]),
             tune_views.cost(seen, waiting),
         ]
 
