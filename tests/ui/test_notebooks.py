@@ -1,0 +1,51 @@
+"""The code of what is on screen comes as a notebook that is one, and runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import gradio as gr
+import nbformat
+import pytest
+
+from backend.lab import Lab
+from tests.ui.drawing import ME, drawn, handler
+from tests.ui.scripted import lab as scripted
+from ui.data.view import START
+from ui.tabs import data
+
+
+@pytest.fixture
+def lab(home: Path) -> Lab:
+    return scripted(ATELIER_HOME=str(home))
+
+
+def book(lab: Lab) -> nbformat.NotebookNode:
+    blocks = drawn(data.build, lab)
+    code = handler(blocks, "on_code")(START | {"dataset": "sample/instructions"}, ME)
+    file = Path(handler(blocks, "on_notebook")(code))
+    assert file.name == "rows.ipynb"
+    return nbformat.reads(file.read_text(), 4)
+
+
+def test_the_rows_on_screen_come_as_a_notebook_with_their_sample(lab: Lab) -> None:
+    whole = book(lab)
+    nbformat.validate(whole)
+    assert whole.cells[1].source.startswith("%pip install -q datasets==")
+    assert whole.cells[2].source.startswith("%%writefile instructions.jsonl\n{")
+    assert str(Path.cwd()) not in whole.cells[-1].source
+    with pytest.raises(gr.Error, match="The code has 0 characters"):
+        handler(drawn(data.build, lab), "on_notebook")("")
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # those of the kernel's own machinery
+def test_it_shows_the_same_rows_when_it_is_executed(lab: Lab, tmp_path: Path) -> None:
+    from nbclient import NotebookClient
+
+    where = {"metadata": {"path": str(tmp_path)}}
+    done = NotebookClient(book(lab), timeout=120, kernel_name="python3", resources=where).execute()
+    said = "".join(str(output) for output in done.cells[-1].outputs)
+    rows = (Path(data.__file__).parents[2] / "backend/starter/data/instructions.jsonl").read_text().splitlines()
+    assert json.loads(rows[0])["completion"][0]["content"] in said
