@@ -17,11 +17,10 @@ def view_notebook(title: str, script: str, samples: Sequence[Path]) -> str:
     """The code of a view as such a notebook: it carries those of `samples` that `script` names."""
     cells = [_cell("markdown", f"# {title}\n\nMade by Atelier."), _cell("code", "%pip install -q " + packages(script))]
     for path in samples:
-        quoted = json.dumps(str(path), ensure_ascii=False)
-        if quoted in script:
-            script = script.replace(quoted, json.dumps(path.name))
+        if str(path) in script:
+            script = script.replace(str(path), path.name)
             cells.append(_cell("code", f"%%writefile {path.name}\n{path.read_text()}"))
-    if '"/' in script:
+    if '"/' in script or "'/" in script:
         cells.append(_cell("markdown", "It names files of the machine it was made on; name yours where it differs."))
     return _whole([*cells, _cell("code", script.strip())])
 

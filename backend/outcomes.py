@@ -86,7 +86,8 @@ class Outcomes:
         starter = self.lab.settings.starter
         for name, there in ((MODEL_ID, ready), (EMBEDDER_ID, embedder_ready)):
             if there(starter):
-                script = script.replace(json.dumps(locate(name, starter)), json.dumps(name))
+                place = locate(name, starter)
+                script = script.replace(f"# {place} holds {name}, which is also on the Hub.\n", "").replace(place, name)
         return view_notebook(title, script, [Path(locate(name)) for name in SAMPLES])
 
     # -- away with it -------------------------------------------------------------------------------------------

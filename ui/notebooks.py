@@ -8,14 +8,14 @@ import gradio as gr
 
 from backend.lab import Lab
 from ui.after import PRESS, PRIVATE, fresh
-from ui.page import HIDDEN
 from ui.toasts import toasts
 
 
 def beside(lab: Lab, code: gr.Code, title: str, name: str) -> None:
     """Draw the button; a press brings `code` as NAME.ipynb."""
     button = gr.Button("Notebook for Colab", size="sm", scale=0, min_width=150, elem_id=f"{name}-notebook")
-    file = gr.DownloadButton("file", elem_id=f"{name}-notebook-file", visible=HIDDEN)
+    # Not `visible=HIDDEN`: a panel that is shown would show it, too.
+    file = gr.DownloadButton("file", elem_id=f"{name}-notebook-file", elem_classes="unseen")
 
     @toasts
     def on_notebook(script: str) -> str:

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from backend.lab import Lab
+from backend.starter import MODEL_ID
 from tests.ui.drawing import ME, drawn, handler
 from tests.ui.scripted import lab as scripted
 from ui.data.view import START
@@ -37,6 +38,16 @@ def test_the_rows_on_screen_come_as_a_notebook_with_their_sample(lab: Lab) -> No
     assert str(Path.cwd()) not in whole.cells[-1].source
     with pytest.raises(gr.Error, match="The code has 0 characters"):
         handler(drawn(data.build, lab), "on_notebook")("")
+
+
+def test_what_comes_with_atelier_has_its_name_on_the_hub(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page writes this disk's folder of the starter, in either kind of quotes."""
+    monkeypatch.setattr("backend.outcomes.ready", lambda folder: True)
+    monkeypatch.setattr("backend.outcomes.locate", lambda name, *_: "/there/starter" if name == MODEL_ID else name)
+    script = f"# /there/starter holds {MODEL_ID}, which is also on the Hub.\nload('/there/starter', \"/there/starter\")"
+    told = nbformat.reads(lab.outcomes.book("A chat", script), 4)
+    assert told.cells[-1].source == f"load('{MODEL_ID}', \"{MODEL_ID}\")"
+    assert len(told.cells) == 3  # nothing of this machine is named
 
 
 @pytest.mark.long
