@@ -208,8 +208,8 @@ def rented(place: str) -> str:
     return f", {machines} × {flavor}" if machines else f", {flavor}" if flavor else ""
 
 
-def cost(seen: Mapping[str, Any], waiting: int) -> str:
-    """What the preflight found: whether it fits, how long it takes, and what would help."""
+def cost(seen: Mapping[str, Any], waiting: int, away: bool = False) -> str:
+    """What the preflight found: whether it fits, how long it takes, what would help. `away`: the Hub has its line."""
     level, memory, disk = seen["verdict"]["level"], seen["memory"], seen["disk"]
     count, seconds = seen["time"]["steps"], seen["time"]["seconds"]
     time = "How long it takes is known after the first steps; the run shows it."
@@ -218,7 +218,11 @@ def cost(seen: Mapping[str, Any], waiting: int) -> str:
     how = "as a run like it took" if memory["measured"] else "by formula"
     lines = [
         *seen["price"],
-        f"{plural(waiting, 'run')} before yours." if waiting else "Nothing waits: it starts at once.",
+        "It starts when the Hub has that hardware free; waiting costs nothing."
+        if away
+        else f"{plural(waiting, 'run')} before yours."
+        if waiting
+        else "Nothing waits: it starts at once.",
         time,
     ]
     if memory["needed"]:

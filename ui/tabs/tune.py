@@ -186,7 +186,7 @@ def build(lab: Lab, page: Page) -> None:
         words, waiting = next((words, many) for name, words, many in lab.places(who) if name == place.partition(":")[0])
         return [
             tune_views.summary(recipe, params, words + tune_views.rented(place), look, seen["time"]["steps"]),
-            tune_views.cost(seen, waiting),
+            tune_views.cost(seen, waiting, bool(tune_views.rented(place))),
         ]
 
     @toasts

@@ -179,6 +179,7 @@ def test_rented_hardware_shows_its_price_in_tune(hub: Hub, lab_of: Callable[...,
     values = [typed.get(str(part.elem_id), part.value) for part in parts]
     told = handler(blocks, "on_plan")(ME, *values)[1]
     assert "At most $0.60: $0.40 an hour for Nvidia T4 - small, ended after 90 minutes" in told
+    assert "It starts when the Hub has that hardware free" in told
     typed["tune-machines"] = "2"
     values = [typed.get(str(part.elem_id), part.value) for part in parts]
     summary, told = handler(blocks, "on_plan")(ME, *values)
