@@ -65,7 +65,7 @@ def test_facts_are_of_the_sample_when_nothing_is_named(data: Data) -> None:
     told = data.facts(Source("", ME))
     assert (told["dataset"], told["rows"], told["partial"]) == ("sample/instructions", 504, "")
     assert [column["kind"] for column in told["columns"]] == ["chat", "chat", "text"]
-    assert data.hub.splits(Source("", ME)) == {}
+    assert data.hub.splits(Source("", ME)) == ({}, ("", ""))
 
 
 def test_an_upload_is_its_owners_alone(data: Data, people: Source) -> None:

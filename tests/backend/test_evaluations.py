@@ -13,7 +13,7 @@ from backend.engines.client import EngineProcess
 from backend.errors import BadInput, NotFound, NotYours
 from backend.jobs import Job, Run
 from backend.lab import Lab
-from backend.recipes import evaluate, scoring
+from backend.recipes import evaluate, questions, scoring
 from backend.recipes.questions import Question
 from backend.settings import Settings
 from backend.starter import MODEL_ID
@@ -45,6 +45,7 @@ def measured(lab: Lab, owner: str = "ann", **params: Any) -> Run:
     models = [{"name": "base", "place": "a"}, {"name": "run/ab12", "place": "b"}]
     told = scoring.score(["exact_match", "contains"], asked, answered, models)
     told |= {"dataset": "sample/evaluation", "unasked": [], "at": 1.0}
+    questions.keep(questions.Asked(asked, []), run.folder)
     evaluate._keep_table(asked, answered, told, run.folder)
     (run.folder / "results.json").write_text(json.dumps(told))
     return run
