@@ -347,6 +347,7 @@ def test_a_full_browser_is_told_and_the_chat_goes_on(page: Page) -> None:
     expect(page.locator("#text-kept")).to_be_empty()
 
 
+@pytest.mark.long
 def test_two_hundred_turns_stay_quick(page: Page) -> None:
     """A conversation of 200 turns, opened and gone on with."""
     many = [{"role": ("user", "assistant")[n % 2], "content": f"Turn **{n}** " + "and-so-on-" * 50} for n in range(200)]

@@ -116,6 +116,7 @@ def test_the_whole_way_with_a_reload_a_stop_and_a_restart(
     expect(page.locator("#text-adapter-a input")).to_have_value(re.compile(run))
 
 
+@pytest.mark.long
 def test_two_at_once_wait_in_line_and_each_can_leave(context: BrowserContext, site: Server, browser: Browser) -> None:
     first = context.new_page()
     launch(first, site, max_steps="500")

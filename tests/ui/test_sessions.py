@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import gradio as gr
 import pytest
@@ -44,7 +45,8 @@ def test_two_sessions_count_each_for_itself(counter: gr.Blocks) -> None:
 
     def press(session: state_holder.SessionState) -> list[object]:
         (button,) = counter.fns
-        return asyncio.run(counter.process_api(button, [None], state=session))["data"]
+        with ThreadPoolExecutor(1) as thread:  # a browser that is open has a loop in this one
+            return thread.submit(asyncio.run, counter.process_api(button, [None], state=session)).result()["data"]
 
     assert [press(one)[1] for _ in range(3)] == [1, 2, 3]
     assert press(other)[1] == 1

@@ -228,7 +228,7 @@ def test_ten_thousand_columns(tables: Tables, tmp_path: Path) -> None:
     assert rows(table, columns=["c9999"])["rows"] == [[9999]]
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl", "txt"])
+@pytest.mark.parametrize("ending", ["csv", pytest.param("jsonl", marks=pytest.mark.long), "txt"])
 def test_a_cell_of_fifty_megabytes(tables: Tables, tmp_path: Path, ending: str) -> None:
     long = b"x" * 50_000_000
     data = {

@@ -161,6 +161,7 @@ def test_cancelled_it_ends_there_too(target: HfJobs, jobs: Jobs) -> None:
     assert next(iter(jobs.jobs.values())).stage == "CANCELED"
 
 
+@pytest.mark.long
 def test_stopped_and_saved_then_resumed_by_another_job(target: HfJobs, jobs: Jobs) -> None:
     run = launch(target, steps=250, pause=0.1)
     wait(lambda: losses(run))
