@@ -19,7 +19,6 @@ from backend.recipes import checkpoints
 from backend.recipes.callbacks import FOLDER
 from tests.tiny import tiny_model
 
-STEPS = 100  # for each kill, so that it comes before the end on a quick machine, too
 PARTS = ["app.py", "backend.recipes.", "backend.targets.keeper"]
 KINDS = ["all", *PARTS]  # the two that are tried always come first; tests of the local target kill the others alone
 
@@ -67,9 +66,12 @@ def check_checkpoint(home, run):
         assert load_file(last / "adapter_model.safetensors")
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
-def test_killed_at_random_points(server, home, tmp_path, kills):
-    chance, total = random.Random(kills), STEPS * kills
+LONG = [pytest.mark.long, pytest.mark.timeout(1800)]
+
+
+@pytest.mark.parametrize(("kills", "total"), [(2, 200), pytest.param(50, 20_000, marks=LONG)])  # steps enough for all
+def test_killed_at_random_points(server, home, tmp_path, kills, total):
+    chance = random.Random(kills)
     cookie = secrets.token_urlsafe(32)
     one = server()
     params = {
@@ -85,14 +87,20 @@ def test_killed_at_random_points(server, home, tmp_path, kills):
     def ended():
         return (now := told())["state"] in ENDED and now
 
+    def found(words):
+        """Processes to kill, once there is one of each kind; none when the run is over."""
+        kinds = [processes(home, word) for word in words]
+        return (all(kinds) and [one for kind in kinds for one in kind]) or (told()["state"] == "finished" and "none")
+
     killed = 0
     while killed < kills:
         time.sleep(chance.uniform(0.0, 6.0))
-        if told()["state"] == "finished":
-            break
         what = chance.choice(KINDS) if kills > len(KINDS) else KINDS[killed]
         words = PARTS if what == "all" else [what]
-        for victim in [process for word in words for process in processes(home, word)]:
+        victims = wait(lambda words=words: found(words))
+        if victims == "none" or told()["state"] == "finished":
+            break
+        for victim in victims:
             victim.kill()
         killed += 1
         if "app.py" in words:
@@ -101,7 +109,7 @@ def test_killed_at_random_points(server, home, tmp_path, kills):
             ask = client(one, cookie)
         check_store(home, run)
         if "backend.recipes." in words or "backend.targets.keeper" in words:
-            now = wait(ended)
+            now = wait(ended, 240)
             assert now["state"] in ("failed", "finished")
             check_checkpoint(home, run)
             if now["state"] == "failed":
