@@ -47,6 +47,14 @@ def starter() -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a text-to-image pipeline of random weights; 32×32 pixels."""
+    from tests.tiny_images import tiny_pipeline
+
+    return tiny_pipeline(tmp_path_factory.mktemp("tiny") / "image")
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """The Chromium that `make test` found; ask it for `new_page()` or `new_context(viewport=…)`, and close that."""
     with pytest.MonkeyPatch.context() as patch:

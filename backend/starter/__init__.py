@@ -6,6 +6,6 @@ this disk, `ready` and `verify` look after the model's folder, and `python -m ba
 
 from backend.starter.embedder import EMBEDDER_ID, embedder_ready
 from backend.starter.model import MODEL_ID, fetch, ready, verify
-from backend.starter.names import SAMPLES, locate
+from backend.starter.names import IMAGE_ID, SAMPLES, locate
 
-__all__ = ["EMBEDDER_ID", "MODEL_ID", "SAMPLES", "embedder_ready", "fetch", "locate", "ready", "verify"]
+__all__ = ["EMBEDDER_ID", "IMAGE_ID", "MODEL_ID", "SAMPLES", "embedder_ready", "fetch", "locate", "ready", "verify"]
