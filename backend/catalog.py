@@ -24,7 +24,7 @@ from backend.settings import Settings
 from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready
 from backend.store import Store
 
-_HUB_ID = re.compile(r"[\w.\-]{1,96}(/[\w.\-]{1,96})?")
+HUB_ID = re.compile(r"[\w.\-]{1,96}(/[\w.\-]{1,96})?")
 DATASETS = ("rows.jsonl",)  # what a run that makes a dataset writes into its folder
 _QUIET = 60.0  # seconds that we believe what we last saw of the Hub: that it answers, or that it doesn't
 _PATIENCE = 4.0  # seconds for its first word
@@ -78,7 +78,7 @@ class Catalog:
         found += [entry for entry in self._cache() if not task or self._cached_kinds.get(entry.name) in kinds]
         if query:
             found = [entry for entry in found if query.lower() in entry.name.lower()]
-            found += self._search(query, task or "text-generation")
+            found += self.search(query, task or "text-generation")
         elif task:
             found += [Entry(name, "hub", "on the Hub") for name in TASKS[task].suggested]
         return list({entry.name: entry for entry in reversed(found)}.values())[::-1]
@@ -91,7 +91,7 @@ class Catalog:
         name = name.strip() or MODEL_ID
         if name in (MODEL_ID, EMBEDDER_ID):
             return name
-        if run := self._run(name, owner):
+        if run := self.run(name, owner):
             if not (run.folder / "model" / "config.json").exists():
                 raise NotFound(
                     f"Run {run.id} has made no whole model.",
@@ -102,8 +102,8 @@ class Catalog:
         if name.startswith("models/"):
             return str(self._model_folder(self.settings.home / "models" / Path(name).name, name))
         if name.startswith(("/", "~", ".")):
-            return str(self._model_folder(self._own_path(name), name))
-        if not _HUB_ID.fullmatch(name):
+            return str(self._model_folder(self.own_path(name), name))
+        if not HUB_ID.fullmatch(name):
             raise BadInput(
                 f"The model {name[:80]!r} is neither a Hub id nor a folder.",
                 f"Write it as owner/name, for example {MODEL_ID}.",
@@ -126,11 +126,11 @@ class Catalog:
         name = name.strip()
         if not name:
             return ""
-        run = self._run(name, owner)
+        run = self.run(name, owner)
         if run is None:
             if name.startswith(("/", "~", ".")):
-                return str(self._own_path(name))
-            if not _HUB_ID.fullmatch(name):
+                return str(self.own_path(name))
+            if not HUB_ID.fullmatch(name):
                 raise BadInput(
                     f"The adapter {name[:80]!r} is not run/ID, a Hub id or a folder.", "Choose one from the list."
                 )
@@ -154,7 +154,7 @@ class Catalog:
         if PROVIDER.fullmatch(name.strip()):
             return name.strip()
         model, _, adapter = (part.strip() for part in name.partition(" + "))
-        run = self._run(model, owner)
+        run = self.run(model, owner)
         if run and not adapter and not (run.folder / "model" / "config.json").exists():
             model, adapter = self.base_of(model, owner), model
         places = self.model(model, owner), self.adapter(adapter, owner)
@@ -172,7 +172,7 @@ class Catalog:
 
     def base_of(self, adapter: str, owner: str) -> str:
         """The model that `run/ID` was tuned from, '' when the name is not a run's."""
-        run = self._run(adapter, owner)
+        run = self.run(adapter, owner)
         return str(run.job.params.get("model", "")) if run else ""
 
     # -- datasets -----------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class Catalog:
         name = name.strip()
         if name.startswith("upload/"):
             return str(self.store.uploaded(name, owner))
-        if run := self._run(name, owner):
+        if run := self.run(name, owner):
             return str(self._made(run))
         if name.startswith("sample/"):
             if name not in SAMPLES:
@@ -209,7 +209,7 @@ class Catalog:
                 )
             return name
         if name.startswith(("/", "~", ".")):
-            path = self._own_path(name)
+            path = self.own_path(name)
             if not path.exists():
                 raise NotFound(
                     f"There is no file {name[:120]!r}.", "Check the path or upload the file.", "data.unknown"
@@ -221,7 +221,7 @@ class Catalog:
 
     def hub_id(self, name: str) -> None:
         """Raises BadInput for what can't be the name of a dataset on the Hub."""
-        if not _HUB_ID.fullmatch(name):
+        if not HUB_ID.fullmatch(name):
             raise BadInput(
                 f"The dataset {name[:80]!r} is neither a sample, an upload nor a Hub id.",
                 "Choose one from the list, upload a file, or write owner/name.",
@@ -230,7 +230,8 @@ class Catalog:
 
     # -- below --------------------------------------------------------------------------------------------------
 
-    def _run(self, name: str, owner: str) -> Run | None:
+    def run(self, name: str, owner: str) -> Run | None:
+        """The owner's run behind `run/ID`, None for a name of another form. Raises NotFound."""
         if not name.startswith("run/"):
             return None
         run = self.store.run(name.removeprefix("run/"))
@@ -245,7 +246,8 @@ class Catalog:
                 return file
         raise NotFound(f"Run {run.id} has made no dataset yet.", "Wait until it has its first rows.", "data.unknown")
 
-    def _own_path(self, name: str) -> Path:
+    def own_path(self, name: str) -> Path:
+        """A path of this machine; a shared server reads none. Raises BadInput."""
         if self.settings.public:
             raise BadInput(
                 f"{name[:80]!r} is a path; on a shared server paths are not read.",
@@ -295,14 +297,19 @@ class Catalog:
             self._cached = (time.monotonic(), entries)
         return entries
 
-    def _search(self, query: str, task: str) -> list[Entry]:
+    def search(self, query: str, task: str) -> list[Entry]:
+        """Models of the Hub for a task of its own naming, the most fetched first; none when it is silent."""
         try:
             found = self.ask_hub("search").list_models(search=query, filter=task, sort="downloads", limit=20)
             with hub_errors(query):
                 return [Entry(info.id, "hub", f"{info.downloads or 0:,} downloads") for info in found]
         except HubError:
-            self._hub_silent_until = time.monotonic() + _QUIET
+            self.hub_is_silent()
             return []
+
+    def hub_is_silent(self) -> None:
+        """It did not answer: don't ask for a while."""
+        self._hub_silent_until = time.monotonic() + _QUIET
 
     def ask_hub(self, name: str) -> Any:
         """The Hub's client, once the Hub has said a word: without a network the client tries for half a minute."""
@@ -339,5 +346,5 @@ class Catalog:
                 api.repo_info(name, repo_type=repo_type, timeout=6)
         except LabError as error:
             if error.code == "hub.unreachable":
-                self._hub_silent_until = time.monotonic() + _QUIET
+                self.hub_is_silent()
             raise

@@ -10,6 +10,7 @@
     lab.outcomes.zip(run, owner)          what a run made, to take away; cards, notebooks and sweeps are there too
     lab.sharing.publish(run, owner)       everybody may look at it
     lab.lending.turn(owner)               ZeroGPU: the next slice of a run; what things cost there is told here too
+    lab.pictures.list(owner)              what was drawn, newest first
     lab.evaluations.list(owner)           what was measured; figures, rows, export and comparing are there too
     lab.hub.repositories.mine(owner)      the Hub: whose sign-in, repositories, this machine's cache, transfers
     lab.resources.look(owner)             memory, disk, cores, GPU over ten minutes, and who holds what
@@ -52,6 +53,7 @@ from backend.lending import Lending
 from backend.lens import Lens
 from backend.lineage import related
 from backend.outcomes import Outcomes
+from backend.pictures import Pictures
 from backend.recipes import (
     METHODS,
     RECIPES,
@@ -125,6 +127,7 @@ class Lab:
         self.lenses = Lens(settings.child_env)
         self.lending = Lending(self)
         self.rules = Rules(settings, store)
+        self.pictures = Pictures(self.catalog, store, self.rules)
         self.sharing = Sharing(self)
         self._folds: OrderedDict[str, tuple[int, Status]] = OrderedDict()
         self._ended: dict[str, tuple[dict[str, Any], int]] = {}  # folds to remember at the next listing
@@ -205,21 +208,33 @@ class Lab:
         """Events of one answer. Closing the generator stops it within a step. A failure is raised as LabError."""
         try:
             params = whole(engine, dict(request)) if engine in TASKS else dict(request)
+            if engine == "image":
+                yield from self._drawn(params, owner)
+                return
             self.rules.answer(params, owner)
             if NAME.fullmatch(str(params.get("model") or "").strip()):
                 yield from self.remote.stream(engine, params, self.token(owner))
                 return
             params["model"] = self.catalog.model(str(params.get("model") or ""), owner)
             params["adapter"] = self.catalog.adapter(str(params.get("adapter") or ""), owner)
-            who = owner if self.lending.on else self._alias(owner)
-            for event in self.engine.stream(engine, params, owner=who):
-                if isinstance(event, ev.Failed):
-                    raise LabError(event.message, event.hint, event.code)
-                yield event
+            yield from self._answered(engine, params, owner)
         except LabError:
             raise
         except Exception as error:
             raise broken(error, "stream") from error
+
+    def _answered(self, engine: str, params: dict[str, Any], owner: str) -> Generator[ev.Event, None, None]:
+        who = owner if self.lending.on else self._alias(owner)
+        for event in self.engine.stream(engine, params, owner=who):
+            if isinstance(event, ev.Failed):
+                raise LabError(event.message, event.hint, event.code)
+            yield event
+
+    def _drawn(self, request: Mapping[str, Any], owner: str) -> Generator[ev.Event, None, None]:
+        for event in self._answered("image", self.pictures.asked(request, owner), owner):
+            yield event
+            if isinstance(event, ev.Produced) and event.kind == "picture" and (said := self.pictures.bound(owner)):
+                yield ev.Logged(text=said)
 
     def _alias(self, owner: str) -> str:
         """What the engine knows an owner by: the same while this server lives, and no name."""
@@ -606,6 +621,16 @@ class Lab:
         return found
 
     @door
+    def image_models(self, query: str = "", owner: str = "") -> list[Entry]:
+        """What can draw: the starter, folders, the cache; with a `query` also what the Hub has."""
+        return self.pictures.catalog.models(query, owner)
+
+    @door
+    def image_adapters(self, owner: str, model: str = "") -> list[Entry]:
+        """What the owner's runs taught; `fits` tells whether it was made for `model`."""
+        return self.pictures.catalog.adapters(owner, model)
+
+    @door
     def adapters(self, owner: str, model: str = MODEL_ID) -> list[Entry]:
         return self.catalog.adapters(owner, model or MODEL_ID)
 
@@ -659,10 +684,12 @@ class Lab:
 
     @door
     def code(self, recipe: str, params: Mapping[str, Any], owner: str) -> str:
-        """The plain Python that does what a run of `recipe`, or an answer ("chat" or "complete"), does.
+        """The plain Python that does what a run of `recipe`, or an answer ("chat", "complete" or "image"), does.
 
         On a server of one's own it names this disk's folders and runs as it is; on a shared one it names the Hub's.
         """
+        if recipe == "image":
+            return self.pictures.code(params, owner)
         if recipe in ANSWERS:
             asked = check(ANSWERS[recipe], dict(params))
             if isinstance(asked, ChatParams) and NAME.fullmatch(asked.model):

@@ -8,9 +8,10 @@ from typing import Any
 
 from backend.errors import BadInput, NotYours
 from backend.settings import Settings
-from backend.starter import EMBEDDER_ID, MODEL_ID
+from backend.starter import EMBEDDER_ID, IMAGE_ID, MODEL_ID
 from backend.store import Store
 
+_OURS = (MODEL_ID, EMBEDDER_ID, IMAGE_ID)
 _OWN = ("run/", "/", ".")  # an earlier run's, whose base was allowed; a folder, which only those at the machine name
 
 
@@ -24,7 +25,7 @@ class Rules:
     def model(self, name: str, owner: str) -> None:
         """Raises BadInput."""
         allowed = self._settings.models
-        if not allowed or name in ("", MODEL_ID, EMBEDDER_ID) or name.startswith(_OWN) or self._settings.owns(owner):
+        if not allowed or name in ("", *_OURS) or name.startswith(_OWN) or self._settings.owns(owner):
             return
         if not any(fnmatch(name.lower(), pattern.lower()) for pattern in allowed):
             raise BadInput(

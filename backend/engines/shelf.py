@@ -131,7 +131,7 @@ class Shelf:
 
     def __init__(self, forget: Callable[[Hashable], None] = lambda key: None) -> None:
         self._forget = forget
-        self.neighbour: Neighbour | None = None
+        self.neighbours: list[Neighbour] = []
         self._words: OrderedDict[str, Words] = OrderedDict()
         self._bases: OrderedDict[str, Base] = OrderedDict()
         self._lock = threading.Lock()  # held for moments
@@ -247,7 +247,8 @@ class Shelf:
         while need and need + _SPARE > (free := free_memory()):
             with self._lock:
                 idle = next(((base.used, key) for key, base in self._bases.items() if not base.users), None)
-            beside = self.neighbour.oldest() if self.neighbour else None
+            found = [one for one in (neighbour.oldest() for neighbour in self.neighbours) if one]
+            beside = min(found, key=lambda one: one[0], default=None)
             if beside and (idle is None or beside[0] < idle[0]):
                 beside[1]()
                 gc.collect()

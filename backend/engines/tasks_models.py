@@ -59,7 +59,7 @@ class Toolbox:
         self._shelf = shelf
         self._tools: OrderedDict[str, Tool] = OrderedDict()
         self._lock = threading.Lock()
-        shelf.neighbour = self
+        shelf.neighbours.append(self)
 
     def kind(self, name: str, task: str, say: Say = _silent) -> str:
         """The kind of the model `name`, which must fit `task`; its files are fetched first. Raises what `fetch` raises.

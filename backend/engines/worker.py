@@ -11,8 +11,8 @@ ends the process at once. Whatever else is printed goes to stderr.
 Pieces of text that come quicker than anybody reads go out together: on a machine whose cores all compute, each message
 costs the answers time, here and in the web process. Who has just come is served first, so that a first word is soon.
 
-One thread advances all open answers in turn, a step each; one more loads models, so that answers go on meanwhile; and
-one more computes answers whose steps are long.
+One thread advances all open answers in turn, a step each; one more loads models, so that answers go on meanwhile; one
+more computes answers whose steps are long; and one draws, a picture of each owner in turn.
 """
 
 from __future__ import annotations
@@ -33,10 +33,13 @@ from typing import IO, Any
 
 from backend import events as ev
 from backend.engines.fit import FitEngine, FitParams
+from backend.engines.image import ImageParams
+from backend.engines.image_engine import ImageEngine
 from backend.engines.line import Line
 from backend.engines.shelf import free_memory, out_of_memory
 from backend.engines.tasks_engine import engines
 from backend.engines.text import ChatParams, CompleteParams, InspectParams, TextEngine
+from backend.engines.turns import Turns
 from backend.errors import BadInput, Broken, LabError, NoRoom
 from backend.recipes.device import choose, find
 from backend.recipes.params import check
@@ -99,6 +102,9 @@ class Worker:
         self._told: dict[str, float] = {}  # when a text went out last
         self._loader = Aside("loader")
         self._beside = Aside("beside")  # for answers whose steps are long
+        self._drawing = Aside("drawing")
+        self._turns = Turns()  # of those that draw
+        self._told_turns: dict[str, int] = {}
 
     def run(self, requests: IO[bytes], preload: bool = False) -> None:
         """Answer until `requests` ends; then the process ends too."""
@@ -109,6 +115,7 @@ class Worker:
             "complete": (engine, CompleteParams),
             "inspect": (engine, InspectParams),
             "fit": (FitEngine(engine.shelf), FitParams),
+            "image": (ImageEngine(engine.shelf), ImageParams),
             **dict(engines(engine)),
         }
         self._say("", ev.Started(info=_warm_up()))  # takes seconds; requests wait in the inbox meanwhile
@@ -156,6 +163,11 @@ class Worker:
         params = check(kind, message.get("params") or {})
         self._open[id] = engine.stream(params)
         owner = str(message.get("owner") or "")
+        if isinstance(params, ImageParams):
+            self._turns.enter(id, owner, params.model)
+            self._drawing.submit(self._draw)
+            self._tell_turns()
+            return
         enter = partial(self._enter, id, owner, partial(engine.places, params) if hasattr(engine, "places") else None)
         if engine.ready(params):
             enter()
@@ -234,6 +246,42 @@ class Worker:
         finally:
             answer.close()
 
+    def _draw(self) -> None:
+        """Runs in the drawing thread: one picture of who is next. What is closed meanwhile ends at its next event."""
+        id = self._turns.next()
+        if id is None:  # it was closed while it waited
+            return
+        self._tell_turns()
+        ended, answer = True, self._open.get(id)
+        try:
+            while answer is not None and id in self._open:
+                event = next(answer)
+                if isinstance(event, ev.Wrote):  # others may come first
+                    ended = False
+                    return
+                if event.ends and self._open.pop(id, None) is None:
+                    break
+                self._say(id, event)
+        except Exception as error:
+            if self._open.pop(id, None) is not None:
+                self._fail(id, error)
+        finally:
+            ended = ended or id not in self._open
+            if ended and answer is not None:
+                answer.close()
+            self._turns.done(ended)
+            if not ended:
+                self._drawing.submit(self._draw)
+            self._tell_turns()
+
+    def _tell_turns(self) -> None:
+        """Tell who waits to draw where they stand."""
+        places = self._turns.ahead()
+        for id, ahead in places.items():
+            if ahead and self._told_turns.get(id) != ahead:
+                self._note(id, f"{ahead} request{'s' * (ahead != 1)} before yours")
+        self._told_turns = places
+
     def _close(self, id: str) -> None:
         if answer := self._open.pop(id, None):  # else it has ended meanwhile
             self._tell(id)
@@ -241,6 +289,9 @@ class Worker:
                 if id in turns:
                     turns.remove(id)
                     answer.close()
+            if self._turns.leave(id):
+                answer.close()
+                self._tell_turns()
             self._say(id, ev.Cancelled(reason="closed"))
             self._leave(id)
 

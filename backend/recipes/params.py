@@ -229,6 +229,9 @@ def _sentence(model: type[BaseModel], error: ErrorDetails) -> str:
         case "model_type" | "dict_type" | "model_attributes_type":
             what = f"{name} is {value}; it" if error["loc"] else f"The settings are {value}; they"
             return f"{what} must be an object of names and values."
+        case "value_error" if not error["loc"]:  # of several values together; it names them
+            said = str(rules["error"])
+            return f"{said[:1].upper()}{said[1:]}."
         case "value_error":
             return f"{name} is {value}; {rules['error']}."
     return f"{name} is {value}: {error['msg']}."

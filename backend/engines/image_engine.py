@@ -1,0 +1,192 @@
+"""Draws pictures step by step with any diffusers pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import time
+import uuid
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+from backend import events as ev
+from backend.engines.denoising import Denoising
+from backend.engines.image import ImageParams
+from backend.engines.image_adapters import wear
+from backend.engines.image_call import Call, composed
+from backend.engines.picture import metadata, write
+from backend.engines.pipeline_files import stamp_of
+from backend.engines.pipelines import Loaded, load
+from backend.engines.shelf import Shelf, out_of_memory
+from backend.errors import BadInput, NoRoom
+
+Drawn = Generator[ev.Event, None, None]
+
+
+class ImageEngine:
+    """Answers `ImageParams` with one pipeline in memory. One request works at a time.
+
+    A picture is drawn in one go; between two, `ev.Wrote` without text is where somebody else's may come first.
+    """
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._loaded: Loaded | None = None
+        self._used = time.monotonic()
+        self._open = 0  # requests that have begun
+        shelf.neighbours.append(self)
+
+    def load(self, model: str, adapter: str | None = None, say: Callable[[str], None] = lambda text: None) -> None:
+        """Have the pipeline in memory, and no other. Raises NotFound, Gated, HubError, NoRoom, BadInput."""
+        held = self._loaded
+        if held and held.name == model and held.stamp == stamp_of(held.place):
+            return
+        held = None
+        self._drop()  # before, so that both never have to fit
+        self._loaded = load(model, self._shelf, say)
+
+    def has(self, request: ImageParams) -> bool:
+        """Whether its pipeline is in memory."""
+        return self._loaded is not None and self._loaded.name == request.model
+
+    ready = has
+
+    def prepare(self, request: ImageParams, say: Callable[[str], None] = lambda text: None) -> None:
+        """Load what `request` needs. Raises what `load` raises."""
+        self.load(request.model, say=say)
+
+    def oldest(self) -> tuple[float, Callable[[], None]] | None:
+        """For the shelf next door: when it was last used, and how to let it go."""
+        return None if self._open or self._loaded is None else (self._used, self._drop)
+
+    def _drop(self) -> None:
+        self._loaded = None
+        gc.collect()
+        _give_back()
+
+    def stream(self, request: ImageParams) -> Drawn:
+        """Logged and Started; for each picture Progressed with every step, Produced `preview` now and then (a small PNG
+        in `data`), Produced `picture` (a PNG file that carries its settings); Finished.
+
+        Closing the iterator ends it within a step. Raises what `load` raises, and BadInput for what the model can't do.
+        """
+        self._open += 1
+        try:
+            yield from self._draw(request)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            self._drop()
+            raise NoRoom(
+                "Memory ran out while drawing.", "Choose a smaller size or a smaller model.", "no_room.memory"
+            ) from error
+        finally:
+            self._open -= 1
+            self._used = time.monotonic()
+
+    def _draw(self, request: ImageParams) -> Drawn:
+        began = time.perf_counter()
+        yield from self._loading(request)
+        loaded = self._the(request)
+        call = composed(loaded, request)
+        shown: dict[str, Any] = {"model": request.names.get(request.model, request.model), "device": loaded.device}
+        shown |= {"dtype": loaded.dtype, "width": call.width, "height": call.height}
+        yield ev.Started(info=shown | {"steps": call.steps, "guidance": call.guidance})
+        for sentence in call.said:
+            yield ev.Logged(level="warning", text=sentence)
+        folder = Path(request.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        first = time.perf_counter()
+        steps = held_back = 0
+        for number in range(request.count):
+            if number:
+                yield ev.Wrote()  # others may come first, with another model or other adapters
+                loaded = self._the(request)
+                call = composed(loaded, request)
+            seed = (request.seed + number) % 2**32
+            image = yield from self._one(loaded, call, request, number, seed, first)
+            steps += call.steps
+            if image is None:
+                held_back += 1
+                yield ev.Logged(
+                    level="warning", text=f"The model's safety checker held back the picture of seed {seed}"
+                )
+                continue
+            width, height = image.size
+            settings = request.settings(seed=seed, width=width, height=height, steps=call.steps, guidance=call.guidance)
+            name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}.png"
+            file = write(image, folder / name, metadata(settings))
+            yield ev.Produced(kind="picture", name=name, file=str(file), data=settings)
+        if held_back == request.count:
+            raise BadInput(
+                "The model's safety checker held back what was drawn.", "Change the prompt or the seed.", "image.unsafe"
+            )
+        ended = time.perf_counter()
+        values = {"seconds": round(ended - began, 3), "drawing": round(ended - first, 3), "steps": steps}
+        yield ev.Finished(reason="stop", values=values | {"pictures": request.count - held_back})
+
+    def _loading(self, request: ImageParams) -> Drawn:
+        """Logged while the pipeline comes into memory."""
+        if not self.has(request):
+            yield ev.Logged(text=f"Loading {request.names.get(request.model, request.model)}")
+
+    def _the(self, request: ImageParams) -> Loaded:
+        """The pipeline with the adapters of `request` and no others."""
+        self.load(request.model)
+        assert self._loaded
+        wear(self._loaded, request.adapters, request.names)
+        return self._loaded
+
+    def _one(
+        self, loaded: Loaded, call: Call, request: ImageParams, number: int, seed: int, first: float
+    ) -> Generator[ev.Event, None, Any]:
+        """One picture's events, and the picture; None when it was held back."""
+        import torch
+
+        began = time.perf_counter()
+        looked = 0.0
+
+        def look(latents: Any, done: int, total: int) -> str:
+            nonlocal looked
+            now = time.perf_counter()
+            if done == total or not loaded.view.allowed(looked, now - began):
+                return ""
+            png = loaded.view.png(latents, call.width, call.height)
+            looked += time.perf_counter() - now
+            return png
+
+        given = call.given | {"generator": torch.Generator("cpu").manual_seed(seed)}
+        with Denoising(call.pipeline, given, look) as denoising:
+            for done, total, png in denoising.steps():
+                all_done, all_steps = number * total + done, request.count * total
+                eta = (time.perf_counter() - first) / all_done * (all_steps - all_done)
+                yield ev.Progressed(done=all_done, total=all_steps, eta=round(eta, 2))
+                if png:
+                    yield ev.Produced(kind="preview", step=done, data={"png": png, "number": number})
+            image, held_back = denoising.picture()
+            if held_back:
+                return None
+            loaded.view.learn(denoising.latents, image)
+        if call.kept:
+            picture, mask = call.kept
+            image = _within(image, picture, mask)
+        return image
+
+
+def _within(image: Any, picture: Any, mask: Any) -> Any:
+    """What was drawn where the mask is white, the picture as it was elsewhere."""
+    from PIL import Image  # noqa: PLC0415
+
+    return Image.composite(image, picture, mask)
+
+
+def _give_back() -> None:
+    """Have the C library return freed memory to the system; elsewhere than on Linux it does so by itself."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
