@@ -1,6 +1,7 @@
 """The passes over all models of an evaluation: answers, likelihoods, rewards. What was answered is not asked again.
 
 Each line of `answers/MODEL.PASS.jsonl` is written when its batch is done; `answers/MODEL.json` tells what it took.
+Several processes (see `together`) deal the questions out; each writes a part of its own until the pass is over.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import BeforeValidator
 
 from backend import events as ev
 from backend.metrics import Need, about
-from backend.recipes import device, questions, scoring
+from backend.recipes import device, questions, scoring, together
 from backend.recipes.answering import Answerer, Interrupted, Row
 from backend.recipes.callbacks import peak_memory
 from backend.recipes.process import say
@@ -75,9 +76,8 @@ class Work:
         # Only what is written is drawn; how likely a given text is stays the same.
         self.draws = params.seeds if "answers" in passes and not self.choices else 1
         self.passes = [(need, draw) for need in passes for draw in range(self.draws if need in _DRAWN else 1)]
-        self.held = {
-            (model, *one): self._held(model, *one) for model in range(len(params.models)) for one in self.passes
-        }
+        every = [(model, *one) for model in range(len(params.models)) for one in self.passes]
+        self.held = together.agreed({which: self._held(*which) for which in every} if together.first() else {})
         self.done = sum(map(len, self.held.values()))
         self.total = len(self.held) * len(asked)
         self.begun, self.first = time.perf_counter(), self.done
@@ -118,7 +118,7 @@ class Work:
         return told | ({"dollars": round(sum(known), 8)} if known else {})
 
     def _note(self, model: int, begun: float, made: int) -> None:
-        if not made:
+        if not made or not together.first():
             return
         told = self.about(model)
         told["seconds"] = round(told.get("seconds", 0.0) + time.perf_counter() - begun, 2)
@@ -126,41 +126,73 @@ class Work:
             told["memory_gb"] = round(max(told.get("memory_gb", 0.0), peak_memory()), 3)
         (self.folder / ANSWERS / f"{model}.json").write_text(json.dumps(told))
 
-    def _file(self, model: int, need: Need, draw: int) -> Path:
-        return self.folder / ANSWERS / f"{model}.{need}{f'.{draw}' if draw else ''}.jsonl"
+    def _file(self, model: int, need: Need, draw: int, part: int = 0) -> Path:
+        """Where answers go; those of another process than the first to a `part` of it."""
+        which = f"{f'.{draw}' if draw else ''}{f'.part{part}' if part else ''}"
+        return self.folder / ANSWERS / f"{model}.{need}{which}.jsonl"
 
     def _held(self, model: int, need: Need, draw: int) -> dict[int, Row]:
         """What was written, but for a last line that a kill cut short."""
         found: dict[int, Row] = {}
-        path = self._file(model, need, draw)
-        if path.exists():
+        whole = self._file(model, need, draw)
+        for path in (whole, *whole.parent.glob(f"{whole.stem}.part*.jsonl")):
+            if not path.exists():
+                continue
             text = path.read_text(encoding="utf-8", errors="replace")
-            whole = text[: text.rfind("\n") + 1]
-            if whole != text:
-                path.write_text(whole, encoding="utf-8")
-            for line in whole.splitlines():
+            lines = text[: text.rfind("\n") + 1]
+            if lines != text:
+                path.write_text(lines, encoding="utf-8")
+            for line in lines.splitlines():
                 row = json.loads(line)
                 found[row.pop("row")] = row
         return found
 
     def _pass(self, which: Pass, place: str) -> None:
+        """Ask what is left; of several processes each its share, and afterwards all know everything."""
         held = self.held[which]
         left = [one for one in self.asked if one.number not in held]
         if not left:
             return
+        stopped = False
+        try:
+            self._ask(which, place, left[together.rank() :: together.many()])
+        except Interrupted:
+            stopped = True
+        ours = {one.number: held[one.number] for one in left if one.number in held}
+        told = together.collected((ours, stopped))
+        if together.many() > 1:
+            self._join(which, [rows for rows, _ in told])
+        if any(wish for _, wish in told):
+            raise Interrupted
+
+    def _ask(self, which: Pass, place: str, ours: list[Question]) -> None:
+        """Ask, and write what is answered batch by batch. Raises Interrupted."""
         if self._stopped():
             raise Interrupted
-        path = self._file(*which)
+        path = self._file(*which, together.rank())
         path.parent.mkdir(exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
-            for batch in self._batches(which, place, left):
+            for batch in self._batches(which, place, ours) if ours else ():
                 for question, row in batch:
-                    held[question.number] = row
-                    file.write(json.dumps({"row": question.number} | row, ensure_ascii=False) + "\n")
+                    self.held[which][question.number] = row
+                    file.write(_line(question.number, row))
                 file.flush()
                 os.fsync(file.fileno())
-                self.done += len(batch)
+                self.done = min(self.total, self.done + len(batch) * together.many())  # the others are as quick
                 self._progress()
+
+    def _join(self, which: Pass, parts: list[dict[int, Row]]) -> None:
+        """Everything that was answered is known to all, and lies in one file at the first."""
+        for rows in parts:
+            self.held[which] |= rows
+        self.done = sum(map(len, self.held.values()))
+        if together.first():
+            whole = self._file(*which)
+            new = whole.with_suffix(".new")
+            new.write_text("".join(_line(*one) for one in sorted(self.held[which].items())), encoding="utf-8")
+            new.replace(whole)
+            for part in whole.parent.glob(f"{whole.stem}.part*.jsonl"):
+                part.unlink()
 
     def _batches(self, which: Pass, place: str, left: list[Question]) -> Iterator[list[tuple[Question, Row]]]:
         model, need, draw = which
@@ -205,7 +237,7 @@ class Work:
             import torch
 
             self._device = device.choose(device.find(), self.params.precision)
-            torch.set_num_threads(self._device.threads)
+            torch.set_num_threads(max(1, self._device.threads // together.here()))
             self._begin(self._device.info())
         return self._device
 
@@ -235,6 +267,10 @@ class Work:
         say(ev.Progressed(done=self.done, total=self.total, unit="answers", eta=eta))
         if made and spent:
             say(ev.Measured(step=self.done, values={"rows_per_second": round(made / spent, 3)}))
+
+
+def _line(number: int, row: Row) -> str:
+    return json.dumps({"row": number} | row, ensure_ascii=False) + "\n"
 
 
 def forget_peak() -> None:

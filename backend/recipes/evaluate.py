@@ -4,7 +4,8 @@
     python -m backend.recipes.evaluate /tmp/measured/params.json
 
 Answers come to `/tmp/measured/answers/`, a line each as they are made, so a run that was stopped asks nothing twice;
-`results.json` has the figures and `answers.parquet` every row with what each model said of it.
+`results.json` has the figures and `answers.parquet` every row with what each model said of it. Several processes (see
+`together`) deal the questions out; the first one measures.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from backend import events as ev
 from backend.errors import BadData, BadInput
 from backend.metrics import METRICS, ON_HUB, about
-from backend.recipes import checkpoints, hub_metric, process, questions, scoring
+from backend.recipes import checkpoints, hub_metric, process, questions, scoring, together
 from backend.recipes.answering import Interrupted, Row
 from backend.recipes.asking import ANSWERS, Names, Work, interrupted, name_of
 from backend.recipes.params import check
@@ -154,14 +155,14 @@ def run(params: EvaluateParams, folder: Path) -> None:
         say(ev.Logged(text="This evaluation had finished already. Nothing was done."))
         say(ev.Finished(reason="had finished already", values=scoring.flat(told)))
         return
-    if params.answers:
-        _take_over(Path(params.answers), folder)
-    asked = questions.kept(folder) if (folder / questions.FILE).exists() else _asked(params)
+    together.meet()
+    asked = together.agreed(_questions(params, folder) if together.first() else None)
     names = _metrics(params, asked.questions)
     for name in names:
         if name not in METRICS:
             hub_metric.load(name)  # before anything is asked
-    questions.keep(asked, folder)
+    if together.first():
+        questions.keep(asked, folder)
     for one in asked.failed[:20]:
         say(ev.Logged(level="warning", text=f"Row {one['row']} can't be asked: {one['error']}."))
     models = [{"name": name_of(place), "place": place} for place in params.models]
@@ -171,7 +172,11 @@ def run(params: EvaluateParams, folder: Path) -> None:
     try:
         drawn = [*zip(*(work.of(number, place) for number, place in enumerate(params.models)), strict=True)]
     except Interrupted:
-        interrupted(folder, "what was answered", work.done)
+        if together.first():
+            interrupted(folder, "what was answered", work.done)
+        return
+    if not together.first():
+        together.wait()
         return
     answered = drawn[0]
     if all("error" in row for rows in answered for row in rows):
@@ -200,6 +205,14 @@ def run(params: EvaluateParams, folder: Path) -> None:
     say(ev.Produced(kind="evaluation", name="results", file=RESULTS))
     values: dict[str, Any] = scoring.flat(told)
     say(ev.Finished(values=values | {"rows": len(asked.questions), "seconds": round(time.perf_counter() - begun, 1)}))
+    together.wait()
+
+
+def _questions(params: EvaluateParams, folder: Path) -> Asked:
+    """Those that were asked before, of this run or another, or anew."""
+    if params.answers:
+        _take_over(Path(params.answers), folder)
+    return questions.kept(folder) if (folder / questions.FILE).exists() else _asked(params)
 
 
 def _asked(params: EvaluateParams) -> Asked:

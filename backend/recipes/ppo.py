@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from backend.errors import BadInput
-from backend.recipes import data, limits, process, rewards, training
+from backend.recipes import data, limits, process, rewards, together, training
 from backend.recipes.params import DATASET, Rates, TrainParams
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def _trainer(work: training.Work) -> Trainer:
         templated(rows or (), work.tokenizer, room) for rows in (parts["train_dataset"], parts["eval_dataset"])
     )
     score = rewards.scorer(params.reward, device)
+    together.begin_alike(policy.parameters(), params.seed)
     return Trainer(policy, score, learn, held, params, accelerator, Path(work.options["output_dir"]))
 
 

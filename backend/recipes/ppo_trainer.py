@@ -1,6 +1,7 @@
 """One step of PPO after another: answer, score, learn; from the start, or exactly on from a checkpoint.
 
-`Trainer` has of TRL's trainers what `training` asks of them, so that callbacks, stop and resume are the same.
+`Trainer` has of TRL's trainers what `training` asks of them, so that callbacks, stop and resume are the same. Of
+several processes each answers its share of the prompts; what was found is laid together, and gradients are summed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from backend.recipes import checkpoints, ppo_loss
+from backend.recipes import checkpoints, ppo_loss, together
 from backend.recipes.ppo_policy import Answer, Policy
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _KEPT = 2  # checkpoints
+_FIGURES = ("loss", "policy_loss", "value_loss", "clip_fraction", "value_clip_fraction", "step_kl")  # of an update
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Answers to a step's prompts with all that is needed to learn from them: tensors of rows × tokens."""
+    """Answers to a step's prompts with all that is needed to learn from them: tensors of rows × tokens.
+
+    `answers` are this process's own; the tensors have the rows of all, and ours is every so many-th (see `_ours`).
+    """
 
     answers: list[Answer]
     mask: Tensor
@@ -75,7 +80,7 @@ class Trainer:
         self.accelerator = accelerator
         self.folder = folder
         self.callbacks: list[Any] = []
-        self.rows = params.per_device_train_batch_size * params.gradient_accumulation_steps
+        self.rows = params.per_device_train_batch_size * params.gradient_accumulation_steps * together.many()
         total = params.max_steps or max(1, math.ceil(params.num_train_epochs * len(prompts) / self.rows))
         self.control = TrainerControl()
         self.state = TrainerState(max_steps=total, num_train_epochs=math.ceil(params.num_train_epochs))
@@ -121,8 +126,9 @@ class Trainer:
             if control.should_save:
                 self.save(self.folder / f"checkpoint-{state.global_step}")
                 self._tell("on_save", model=self.model)
-                for old in sorted(self.folder.glob("checkpoint-*"), key=checkpoints.step)[:-_KEPT]:
-                    shutil.rmtree(old)
+                if together.first():
+                    for old in sorted(self.folder.glob("checkpoint-*"), key=checkpoints.step)[:-_KEPT]:
+                        shutil.rmtree(old)
         return SimpleNamespace(metrics={"train_runtime": time.perf_counter() - begun})
 
     def _tell(self, what: str, **more: Any) -> None:
@@ -163,13 +169,14 @@ class Trainer:
         return sorted(found, key=lambda prompt: len(prompt.ids))  # alike in length side by side: little padding
 
     def roll(self, prompts: Sequence[Prompt]) -> Rollout:
-        """Answer `prompts`, ask what the answers are worth, and lay it out over their tokens."""
+        """Answer our share of `prompts`, ask what the answers are worth, and lay it all out over their tokens."""
         import torch
 
-        params, policy = self.params, self.policy
+        params, policy, device = self.params, self.policy, self.policy.model.device
+        prompts = _ours(prompts)
         answers = policy.answers([prompt.ids for prompt in prompts], params.max_completion_length)
-        scores = torch.tensor(self.scores(prompts, answers), device=policy.model.device)
-        missing = torch.tensor([not one.ended for one in answers], device=policy.model.device)
+        scores = torch.tensor(self.scores(prompts, answers), device=device)
+        missing = torch.tensor([not one.ended for one in answers], device=device)
         with torch.no_grad(), self.accelerator.autocast():
             parts = [policy.read(part, entropy=True) for part in self._micro(answers)]
             bases = [policy.read(part, base=True) for part in self._micro(answers)]
@@ -177,6 +184,8 @@ class Trainer:
         logprobs, base = (_stacked([part.logprobs for part in some]) for some in (parts, bases))
         values = _stacked([part.values for part in parts])
         entropy = _stacked([part.entropy for part in parts if part.entropy is not None])
+        mask, logprobs, base, values, entropy = map(together.rows, (mask, logprobs, base, values, entropy))
+        scores, missing = (together.rows(one[:, None])[:, 0] for one in (scores, missing))
         rewards = ppo_loss.token_rewards(
             scores - params.missing_eos_penalty * missing, logprobs, base, mask, self.kl_coef
         )
@@ -206,39 +215,38 @@ class Trainer:
 
     def measure(self, prompts: Sequence[Prompt]) -> dict[str, float]:
         """What greedy answers to held-out `prompts` are worth and how long they are, on average."""
-        answers = self.policy.answers(
-            [prompt.ids for prompt in prompts], self.params.max_completion_length, greedy=True
-        )
-        scores = self.scores(prompts, answers)
-        return {
-            "eval_score": sum(scores) / len(scores),
-            "eval_length": sum(len(one.said) for one in answers) / len(answers),
-        }
+        ours = _ours(prompts)
+        answers = self.policy.answers([prompt.ids for prompt in ours], self.params.max_completion_length, greedy=True)
+        found = together.collected((sum(self.scores(ours, answers)), sum(len(one.said) for one in answers)))
+        scores, lengths = (sum(some) / len(prompts) for some in zip(*found, strict=True))
+        return {"eval_score": scores, "eval_length": lengths}
 
     def learn(self, rollout: Rollout) -> dict[str, float]:
         """Some epochs over the answers, in minibatches of a new order each: an optimizer step for every minibatch."""
         import torch
 
-        size = -(-len(rollout.answers) // self.params.num_mini_batches)
+        count = len(rollout.mask)
+        size = -(-count // self.params.num_mini_batches)
+        lengths = rollout.mask.sum(1).tolist()
         seen: list[dict[str, float]] = []
         for _ in range(self.params.num_ppo_epochs):
-            order = torch.randperm(len(rollout.answers)).tolist()
-            for start in range(0, len(order), size):
-                rows = sorted(order[start : start + size], key=lambda i: len(rollout.answers[i].said))
-                seen.append(self._update(rollout, rows))
+            order = together.agreed(torch.randperm(count).tolist())
+            for start in range(0, count, size):
+                seen.append(self._update(rollout, sorted(order[start : start + size], key=lambda i: int(lengths[i]))))
         return {name: sum(one[name] for one in seen) / len(seen) for name in seen[0]}
 
     def _update(self, rollout: Rollout, rows: Sequence[int]) -> dict[str, float]:
-        """One optimizer step on `rows`, a few at a time; each token counts alike."""
+        """One optimizer step on `rows`: each process takes its own, a few at a time. Each token counts alike."""
         import torch
 
-        params, policy = self.params, self.policy
+        params, policy, many = self.params, self.policy, together.many()
         tokens = rollout.mask[list(rows)].sum()
-        sums: dict[str, Tensor] = {}
-        for start in range(0, len(rows), params.per_device_train_batch_size):
-            part = list(rows[start : start + params.per_device_train_batch_size])
+        sums = {name: torch.zeros((), device=policy.model.device) for name in _FIGURES}
+        ours = [row for row in rows if row % many == together.rank()]
+        for start in range(0, len(ours), params.per_device_train_batch_size):
+            part = ours[start : start + params.per_device_train_batch_size]
             with self.accelerator.autocast():
-                now = policy.read([rollout.answers[i] for i in part])
+                now = policy.read([rollout.answers[i // many] for i in part])
             mask, width = now.mask, now.mask.shape[1]
             old, old_values, advantages, returns = (
                 held[part, :width] for held in (rollout.logprobs, rollout.values, rollout.advantages, rollout.returns)
@@ -257,11 +265,13 @@ class Trainer:
                     "step_kl": 0.5 * (now.logprobs - old) ** 2,  # from the policy that answered
                 }
                 for name, value in figures.items():
-                    sums[name] = sums.get(name, torch.zeros_like(loss)) + (value * mask).sum() / tokens
+                    sums[name] += (value * mask).sum() / tokens
+        together.add_gradients(policy.parameters())
         length = self.accelerator.clip_grad_norm_(policy.parameters(), params.max_grad_norm or float("inf"))
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return {name: float(value) for name, value in sums.items()} | {"grad_norm": float(length)}
+        found = together.collected([float(value) for value in sums.values()])
+        return dict(zip(sums, map(sum, zip(*found, strict=True)), strict=True)) | {"grad_norm": float(length)}
 
     def _micro(self, answers: Sequence[Answer]) -> list[Sequence[Answer]]:
         size = self.params.per_device_train_batch_size
@@ -270,9 +280,12 @@ class Trainer:
     # -- where it stands ----------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Write weights, optimizer, schedule, random states and the penalty to `folder`."""
+        """Write weights, optimizer, schedule, the random states of all and the penalty to `folder`; the first does."""
         import torch
 
+        random = together.collected(_random())
+        if not together.first():
+            return
         shutil.rmtree(folder, ignore_errors=True)
         self.policy.save(folder)
         self.state.save_to_json(str(folder / "trainer_state.json"))
@@ -280,8 +293,7 @@ class Trainer:
         held: dict[str, Any] = {
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "random": random,
             "scaler": scaler.state_dict() if scaler is not None else {},
         }
         torch.save(held, folder / "optimizer.pt")
@@ -297,13 +309,27 @@ class Trainer:
         held = torch.load(folder / "optimizer.pt", weights_only=True)
         self.optimizer.load_state_dict(held["optimizer"])
         self.schedule.load_state_dict(held["schedule"])
-        torch.set_rng_state(held["random"])
-        if held["random_cuda"]:
-            torch.cuda.set_rng_state_all(held["random_cuda"])
+        states = held["random"] if isinstance(held["random"], list) else []  # older ones had one state, of one process
+        if together.rank() < len(states):  # of more processes than before the new ones begin anew
+            torch.set_rng_state(states[together.rank()]["cpu"])
+            if (cuda := states[together.rank()]["cuda"]) is not None and torch.cuda.is_available():
+                torch.cuda.set_rng_state(cuda)
         if held["scaler"] and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(held["scaler"])
         numbers = json.loads((folder / "loop.json").read_text())
         self.kl_coef, self.tokens = float(numbers["kl_coef"]), int(numbers["tokens"])
+
+
+def _ours(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+    """This process's share: with two, every other one, so that both have some of each length."""
+    return prompts[together.rank() :: together.many()]
+
+
+def _random() -> dict[str, Tensor | None]:
+    """The random states of this process."""
+    import torch
+
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None}
 
 
 def _stacked(parts: Sequence[Tensor]) -> Tensor:

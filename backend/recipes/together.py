@@ -1,10 +1,11 @@
-"""Several processes that train one model together, one for each device of one machine or of several: DDP.
+"""Several processes that work on one run together, one for each device of one machine or of several: DDP.
 
     accelerate launch --multi_gpu --num_processes 4 -m backend.recipes.sft params.json
 
 Every process has the whole model and its share of each batch; gradients are averaged at each step, so four devices with
-batches of two learn what one learns with batches of eight. The first process speaks and writes; what its owner wishes
-and what the clock says is decided by it for all. Machines of a group meet at the first one, by its name among them.
+batches of two learn what one learns with batches of eight. Questions of an evaluation are dealt out. The first process
+speaks and writes; what its owner wishes and what the clock says is decided by it for all. Machines of a group meet at
+the first one, by its name among them.
 """
 
 from __future__ import annotations
@@ -13,12 +14,22 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-TOGETHER = ("sft", "dpo", "reward", "kto", "orpo")  # methods that are tested so
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PIECES = ("sft", "dpo", "reward", "kto", "orpo")  # these can also do with a piece of the model in each process
+TOGETHER = (
+    *PIECES,
+    "grpo",
+    "rloo",
+    "ppo",
+    "evaluate",
+)  # recipes that are tested so; the others take no time, or one GPU
 SHARDED = {  # accelerate's words for what may be wished for: the model in pieces, one for each process
     "fsdp": ["--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP",
              "--fsdp_state_dict_type", "FULL_STATE_DICT", "--fsdp_cpu_ram_efficient_loading", "false"],
@@ -85,9 +96,11 @@ def command(
     return [sys.executable, "-u", "-m", *launcher, "-m", module, params]
 
 
-def sharding(env: Mapping[str, str]) -> tuple[str, str]:
+def sharding(env: Mapping[str, str], recipe: str) -> tuple[str, str]:
     """(what ATELIER_SHARDED wishes for, or '', why it is not done): FSDP, or ZeRO where DeepSpeed is installed."""
     wish = env.get("ATELIER_SHARDED", "")
+    if wish and recipe in TOGETHER and recipe not in PIECES:
+        return "", f"ATELIER_SHARDED is {wish}, and {recipe} writes answers, for which a process needs all weights."
     if wish and wish not in SHARDED:
         return "", f"ATELIER_SHARDED is {wish!r}; it can be {', '.join(SHARDED)}."
     if wish.startswith("zero") and not find_spec("deepspeed"):
@@ -97,7 +110,7 @@ def sharding(env: Mapping[str, str]) -> tuple[str, str]:
 
 def why_not(recipe: str) -> str:
     """Why a recipe is done by one process, in words; '' where several can."""
-    return "" if recipe in TOGETHER else f"only {', '.join(TOGETHER)} share their batches among processes"
+    return "" if recipe in TOGETHER else f"only {', '.join(TOGETHER)} share their work among processes"
 
 
 def gpus(env: Mapping[str, str]) -> int:
@@ -113,14 +126,40 @@ def gpus(env: Mapping[str, str]) -> int:
     return sum(line.startswith("GPU ") for line in told.splitlines())
 
 
+def rank() -> int:
+    """Which of the processes this is, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def first() -> bool:
     """Whether this is the first, or the only, process."""
-    return os.environ.get("RANK", "0") == "0"
+    return rank() == 0
 
 
 def many() -> int:
     """How many there are."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def here() -> int:
+    """How many of them share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def take_device() -> None:
+    """From here on `cuda` is the GPU of this process; otherwise all would take the first one."""
+    import torch
+
+    if many() > 1 and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def meet() -> None:
+    """Join the others, for a recipe whose trainer does not do so."""
+    if many() > 1:
+        from accelerate import PartialState
+
+        PartialState()
 
 
 def agreed(value: Any) -> Any:
@@ -132,6 +171,63 @@ def agreed(value: Any) -> Any:
     held = [value]
     distributed.broadcast_object_list(held, src=0)
     return held[0]
+
+
+def collected(value: Any) -> list[Any]:
+    """The value of each process, in their order, for all; every one of them has to ask."""
+    if many() == 1:
+        return [value]
+    from torch import distributed
+
+    held: list[Any] = [None] * many()
+    distributed.all_gather_object(held, value)
+    return held
+
+
+def rows(values: Tensor) -> Tensor:
+    """Rows × columns of each process as one tensor for all: the first row of each, then the second of each, …
+
+    All have as many rows; columns are filled up with 0 to the widest. Every one has to ask.
+    """
+    import torch
+    from torch import distributed
+    from torch.nn import functional
+
+    if many() == 1:
+        return values
+    width = max(collected(values.shape[1]))
+    # As bytes where it is true or false: not every backend gathers those.
+    mine = functional.pad(
+        values.to(torch.uint8) if values.dtype == torch.bool else values, (0, width - values.shape[1])
+    )
+    held = [torch.empty_like(mine) for _ in range(many())]
+    distributed.all_gather(held, mine.contiguous())
+    return torch.stack(held, dim=1).flatten(0, 1).to(values.dtype)
+
+
+def begin_alike(weights: Iterable[Tensor], seed: int) -> None:
+    """The first process's `weights` for all, each of which draws at random from here on as nobody else does."""
+    from transformers import set_seed
+
+    if many() > 1:
+        from torch import distributed
+
+        for weight in weights:
+            distributed.broadcast(weight.data, src=0)
+    set_seed(seed + rank())
+
+
+def add_gradients(weights: Iterable[Tensor]) -> None:
+    """The gradients of `weights`, summed over the processes, at each; none counts as 0. Every one has to ask."""
+    import torch
+    from torch import distributed
+
+    if many() == 1:
+        return
+    for weight in weights:
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        distributed.all_reduce(weight.grad)
 
 
 def sharded() -> bool:

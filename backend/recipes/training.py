@@ -223,7 +223,8 @@ def begin(params: TrainParams, folder: Path) -> Start:
         "off" if params.adapter == "prefix_tuning" else params.gradient_checkpointing
     )  # they exclude another
     chosen = device.choose(device.find(), params.precision, checkpointing, params.adapter == "full")
-    torch.set_num_threads(max(1, chosen.threads // together.many()))
+    torch.set_num_threads(max(1, chosen.threads // together.here()))
+    together.take_device()
     names = {"model": short_name(params.model), "dataset": short_name(params.dataset)}
     devices = {"processes": together.many()} if together.many() > 1 else {}
     say(ev.Started(step=step, info=names | {"adapter": params.adapter} | chosen.info() | devices))

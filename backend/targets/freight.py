@@ -39,7 +39,7 @@ def main(repository: str, folder: Path, module: str) -> int:
     params = json.loads((folder / "job" / "params.json").read_text())
     (folder / "params.json").write_text(json.dumps(_placed(params, folder)))
     here, gpus = together.group(os.environ), together.gpus(os.environ)
-    sharding, why = together.sharding(os.environ)
+    sharding, why = together.sharding(os.environ, module.rpartition(".")[2])
     if why and (here or gpus > 1):
         print(ev.line(ev.Logged(level="warning", text=f"{why} Each process has the whole model.")), flush=True)
     child = subprocess.Popen(

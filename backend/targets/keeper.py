@@ -66,7 +66,7 @@ def keep(run: Run, recipes: str, devices: int = 1) -> int:
     signal.signal(signal.SIGTERM, cancel)
     signal.signal(signal.SIGALRM, kill)
     signal.signal(signal.SIGCHLD, reap)
-    sharding, why = together.sharding(os.environ)
+    sharding, why = together.sharding(os.environ, run.job.recipe)
     if devices > 1 and why:
         log.add(ev.Logged(level="warning", text=f"{why} Each process has the whole model."))
     child = subprocess.Popen(

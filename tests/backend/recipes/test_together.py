@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 from safetensors.torch import load_file
 
 from backend import events as ev
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_one_device_is_the_plain_recipe() -> None:
     assert together.command("backend.recipes.sft", "p.json", 1)[1:] == ["-u", "-m", "backend.recipes.sft", "p.json"]
-    assert together.command("backend.recipes.ppo", "p.json", 4)[-2:] == ["backend.recipes.ppo", "p.json"]
+    assert together.command("backend.recipes.generate", "p.json", 4)[-2:] == ["backend.recipes.generate", "p.json"]
     assert "accelerate.commands.launch" not in together.command("backend.recipes.merge", "p.json", 4)
 
 
@@ -50,12 +51,13 @@ def test_a_model_in_pieces_is_a_wish_and_off_with_its_reason() -> None:
     text = " ".join(together.command("backend.recipes.sft", "p.json", 4, sharding="fsdp"))
     assert "accelerate.commands.launch --use_fsdp --fsdp_version 2" in text
     assert "--multi_gpu" not in text
-    assert together.sharding({}) == ("", "")
-    assert together.sharding({"ATELIER_SHARDED": "fsdp"}) == ("fsdp", "")
-    assert together.sharding({"ATELIER_SHARDED": "five"})[1] == (
+    assert together.sharding({}, "sft") == ("", "")
+    assert together.sharding({"ATELIER_SHARDED": "fsdp"}, "sft") == ("fsdp", "")
+    assert "needs all weights" in together.sharding({"ATELIER_SHARDED": "fsdp"}, "ppo")[1]
+    assert together.sharding({"ATELIER_SHARDED": "five"}, "sft")[1] == (
         "ATELIER_SHARDED is 'five'; it can be fsdp, zero2, zero3."
     )
-    way, why = together.sharding({"ATELIER_SHARDED": "zero3"})
+    way, why = together.sharding({"ATELIER_SHARDED": "zero3"}, "sft")
     assert bool(way) == bool(find_spec("deepspeed")) == (not why)
     assert together.sharded() is False
     assert together.gathered(None) is None
@@ -74,7 +76,7 @@ def test_machines_of_a_group_meet_at_the_first_one() -> None:
         assert part in text
     text = " ".join(together.command("backend.recipes.sft", "p.json", 1, gpu=False, group=second))
     assert "--nproc_per_node 1 --nnodes 2 --node_rank 1 --master_addr there-1 --master_port 29500" in text
-    assert together.command("backend.recipes.ppo", "p.json", 1, group=second)[1:3] == ["-u", "-m"]
+    assert together.command("backend.recipes.generate", "p.json", 1, group=second)[1:3] == ["-u", "-m"]
 
 
 def trained(folder: Path, count: int, method: str = "sft", **params: Any) -> list[ev.Event]:
@@ -144,6 +146,68 @@ def test_several_processes_learn_what_one_learns(tmp_path: Path, method: str, co
     assert (tmp_path / "many" / "adapter" / "adapter_model.safetensors").is_file()
     checkpoints = sorted(path.name for path in (tmp_path / "many" / "checkpoints").glob("checkpoint-*"))
     assert checkpoints == ["checkpoint-4", "checkpoint-8"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("grpo", {"loss_type": "grpo"}),
+        ("rloo", {}),
+        ("ppo", {"num_mini_batches": 2, "gradient_accumulation_steps": 1, "kl_target": 1.0}),
+    ],
+    ids=["grpo", "rloo", "ppo"],
+)
+def test_answers_that_are_tried_by_several_teach_what_those_of_one_do(
+    tmp_path: Path, method: str, more: dict[str, Any]
+) -> None:
+    """The same answers to the same prompts, whoever writes them: rewards, advantages and steps are those of all."""
+    asked = common(tmp_path, "sft") | {"reward": "short:3", "max_completion_length": 8, "num_generations": 4} | more
+    asked |= {"temperature": 1.0, "learning_rate": 0.003}
+    if method == "ppo":
+        del asked["num_generations"]
+    said = []
+    for count, name in ((1, "one"), (2, "many")):
+        params = wanted(tmp_path / name, asked | {"per_device_train_batch_size": 16 // count})
+        words = together.command(f"backend.recipes.{method}", params, count, gpu=False)
+        place = words.index(f"backend.recipes.{method}")
+        words[place : place + 1] = ["tests.backend.recipes.drawn", method]
+        said += finished([started(words, ORDER="turns" if method == "ppo" else "blocks")])
+    one, many = said
+    assert len(figures(one, "loss")) == 8
+    assert min(figures(one, "grad_norm")) > 1e-3
+    for name in ("loss", "grad_norm", *(["score", "kl", "kl_coef", "eval_score"] if method == "ppo" else ["reward"])):
+        assert figures(many, name) == pytest.approx(figures(one, name), rel=0.02, abs=1e-4), name
+    assert len([event for event in many if isinstance(event, ev.Finished)]) == 1
+    assert (tmp_path / "many" / "adapter" / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.long
+def test_an_evaluation_dealt_out_has_the_figures_of_one(tmp_path: Path) -> None:
+    """Three passes over two models; the rows' order, their scores and the verdicts are those of one process."""
+    model, metrics = str(tiny_model(tmp_path / "model")), ["chrf", "length", "perplexity"]
+    asked = {"models": [model, str(tiny_model(tmp_path / "other"))], "dataset": "sample/instructions", "max_rows": 21}
+    asked |= {"metrics": metrics, "max_new_tokens": 6, "per_device_eval_batch_size": 4, "precision": "fp32"}
+    asked |= {"temperature": 0.7, "seeds": 2}
+    for count, name in ((1, "one"), (2, "many")):
+        said = trained(tmp_path / name, count, "evaluate", **asked)
+        assert len([event for event in said if isinstance(event, ev.Finished)]) == 1
+    tables = [parquet.read_table(tmp_path / name / "answers.parquet").to_pydict() for name in ("one", "many")]
+    assert tables[0].keys() == tables[1].keys()
+    assert "0.said2" in tables[0]
+    for column, values in tables[0].items():
+        if column not in ("0.seconds", "1.seconds"):
+            same = [pytest.approx(one, rel=1e-4) if isinstance(one, float) else one for one in values]
+            assert tables[1][column] == same, column
+    told = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "many")]
+    for one, same in zip(told[0]["figures"], told[1]["figures"], strict=True):
+        near = {
+            name: pytest.approx(value, rel=1e-4) if isinstance(value, float) else value for name, value in one.items()
+        }
+        assert same == near
+    assert [one["verdict"] for one in told[0]["pairs"]] == [one["verdict"] for one in told[1]["pairs"]]
+    files = [sorted(path.name for path in (tmp_path / name / "answers").iterdir()) for name in ("one", "many")]
+    assert files[0] == files[1]
 
 
 @pytest.mark.long
