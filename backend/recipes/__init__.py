@@ -178,6 +178,12 @@ OTHERS: dict[str, Recipe] = {
         "An answer to each row of a column, as a new dataset.",
         {"model": "model", "dataset": "dataset", "adapter": "adapter"},
     ),
+    "pretrain_image": Recipe(
+        "backend.recipes.pretrain_image",
+        "Train the image starter",
+        "From nothing: autoencoder, text encoder and denoiser learn from emoji and their names. Hours on a CPU.",
+        {},
+    ),
 }
 
 RECIPES: dict[str, Recipe] = {**METHODS, **OTHERS}
