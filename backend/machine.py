@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import psutil
 
+from backend.recipes import together
 from backend.recipes.device import computes_in_bf16
 from backend.recipes.preflight import Place
 
@@ -22,7 +24,7 @@ def place(home: Path, device: str, limit: float = 0) -> Place:
     if device == "zerogpu":
         return Place(_ZEROGPU, disk, 2, gpu=True)
     if device.startswith("cuda"):
-        return Place(_gpu(), disk, 2, gpu=True)
+        return Place(_gpu(), disk, 2, gpu=True, processes=max(1, together.gpus(os.environ)))
     free = [int(psutil.virtual_memory().available), *_group(_GROUP)]
     if limit:
         free.append(int(limit * 1e9))

@@ -48,6 +48,7 @@ GROUPS = (
     Group("memory", "Memory, GB", ("memory_gb",)),
 )  # fmt: skip
 _BOOKKEEPING = ("epoch", "num_tokens", "rows_per_second", "train_loss", "steps", "seconds")
+_MACHINE = "/machine "  # in the name of a figure: several that work on one run are drawn in one picture
 POINTING = Path(__file__).with_name("charts.js").read_text()
 
 
@@ -56,7 +57,8 @@ def grouped(names: Sequence[str]) -> tuple[list[Group], list[Group]]:
     known = [group for group in GROUPS if any(name in names for name in group.names)]
     taken = {name for group in known for name in group.names} | set(_BOOKKEEPING)
     rest = [name for name in names if name not in taken and not name.removeprefix("eval_").startswith(_BOOKKEEPING)]
-    return known, [Group(name.replace("/", "-"), figure(name), (name,)) for name in sorted(rest)]
+    shared = {name: [one for one in sorted(rest) if one.partition(_MACHINE)[0] == name] for name in sorted(rest)}
+    return known, [Group(name.replace("/", "-"), figure(name), tuple(names)) for name, names in shared.items() if names]
 
 
 def page(curves: Mapping[str, Curve]) -> str:
@@ -71,7 +73,11 @@ def page(curves: Mapping[str, Curve]) -> str:
 def picture(group: Group, curves: Mapping[str, Curve]) -> str:
     """One picture with its newest values."""
     there = {name: curves[name] for name in group.names if curves.get(name)}
-    return draw(group.key, group.title, {figure(name): curve for name, curve in there.items()}, next(iter(there)))
+    first = next(iter(there))
+    beside = {name: name.partition(_MACHINE)[2] for name in there}
+    of_machines = any(beside.values())
+    called = {name: f"machine {beside[name] or 1}" if of_machines else figure(name) for name in there}
+    return draw(group.key, group.title, {called[name]: curve for name, curve in there.items()}, first)
 
 
 def draw(key: str, title: str, curves: Mapping[str, Curve], name: str = "") -> str:

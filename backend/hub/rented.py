@@ -98,4 +98,7 @@ class Rented:
     def place(self, owner: str, target: str) -> Place | None:
         """What is free there, for the preflight; None for another target."""
         told = self.cost(owner, target)
-        return Place(told["memory"], DISK, 2, gpu=bool(told["gpus"])) if told else None
+        if not told:
+            return None
+        gpus = max(1, told["gpus"])  # each has a process and the whole model
+        return Place(told["memory"] // gpus, DISK, 2, bool(told["gpus"]), gpus * told["machines"])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from backend.recipes.samples import Samples
 
 FOLDER = "checkpoints"
+RANDOM = "rng_state_{}.pth"  # in a checkpoint: what transformers calls the random state of one of several processes
 _SMOOTH = 0.2  # weight of the newest step in the time that a step is thought to take
 _OPENING = 10  # losses to which later ones are compared: of a small batch they jump
 _ASTRAY = 3.0  # times the highest of those
@@ -132,10 +133,15 @@ class Reporter:
             self.say(ev.Measured(step=state.global_step, values=values))
 
     def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        together.wait()  # each has written its random state into it
+        place = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        mine = place / RANDOM.format(together.rank())
+        states = together.collected(mine.read_bytes() if together.many() > 1 and mine.exists() else b"")
         if not together.first():
             return
-        checkpoints.seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        for number, held in enumerate(states):  # those of other machines would be gone with them
+            if held and not (place / RANDOM.format(number)).exists():
+                (place / RANDOM.format(number)).write_bytes(held)
+        checkpoints.seal(place)
         # One path for all: the older ones are removed as newer ones come.
         self.say(ev.Produced(kind="checkpoint", name="checkpoint", file=FOLDER, step=state.global_step))
         if self.samples and not self.stopped:

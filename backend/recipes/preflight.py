@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.recipes import data, memory
+from backend.recipes import data, memory, together
 from backend.recipes.params import TrainParams
 from backend.recipes.reading import Wrong, rows_of
 
@@ -26,12 +26,16 @@ _CHECKPOINTS = 3  # on the disk at the worst moment
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run would go: bytes of memory and disk that are free, and bytes of a weight's number there."""
+    """Where a run would go: bytes of memory and disk that are free, and bytes of a weight's number there.
+
+    `processes` can share its work there; memory is what each of them has.
+    """
 
     memory: int
     disk: int
     number: int
     gpu: bool = False
+    processes: int = 1
 
 
 def estimate(
@@ -53,7 +57,7 @@ def estimate(
         memory.estimate(recipe, params, folder, tokens, learned, _number(params, place), place.gpu) if folder else None
     )
     total = measured or (needed.total if needed else 0)
-    steps = _steps(recipe, params, wants)
+    steps = _steps(recipe, params, wants, place.processes if recipe in together.TOGETHER else 1)
     disk = _disk(params, needed) if needed else 0
     fixes = _fixes(recipe, params, folder, place, (tokens, learned)) if folder and total > place.memory * _TIGHT else []
     return {
@@ -115,8 +119,8 @@ def _number(params: TrainParams, place: Place) -> int:
     return {"fp32": 4, "bf16": 2, "fp16": 2}.get(params.precision, place.number)
 
 
-def _steps(recipe: str, params: TrainParams, wants: Sequence[data.Kind]) -> int:
-    """Steps of the run; 0 when the number of rows isn't known."""
+def _steps(recipe: str, params: TrainParams, wants: Sequence[data.Kind], processes: int) -> int:
+    """Steps of the run, each of a batch for each of the `processes`; 0 when the number of rows isn't known."""
     if params.max_steps:
         return params.max_steps
     look = data.look(params.dataset, wants, 1, params.columns, data.rules(params))
@@ -127,7 +131,7 @@ def _steps(recipe: str, params: TrainParams, wants: Sequence[data.Kind]) -> int:
     total = min(total, params.max_rows * each or total)
     held = min(int(params.eval_rows if params.eval_rows >= 1 else params.eval_rows * total), total // 2)
     rows = (total - held) * getattr(params, "num_generations", 1)
-    size = params.per_device_train_batch_size * params.gradient_accumulation_steps
+    size = params.per_device_train_batch_size * params.gradient_accumulation_steps * processes
     return math.ceil(math.ceil(rows / size) * params.num_train_epochs)
 
 

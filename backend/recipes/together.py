@@ -34,7 +34,7 @@ SHARDED = {  # accelerate's words for what may be wished for: the model in piece
     "fsdp": ["--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP",
              "--fsdp_state_dict_type", "FULL_STATE_DICT", "--fsdp_cpu_ram_efficient_loading", "false"],
     "zero2": ["--use_deepspeed", "--zero_stage", "2"],
-    "zero3": ["--use_deepspeed", "--zero_stage", "3"],
+    "zero3": ["--use_deepspeed", "--zero_stage", "3", "--zero3_save_16bit_model", "true"],
 }  # fmt: skip
 PORT = "29500"  # where machines meet, unless MASTER_PORT says otherwise
 PATIENCE = 1800  # seconds that machines wait for one another: each installs what it needs at its own pace
@@ -103,6 +103,8 @@ def sharding(env: Mapping[str, str], recipe: str) -> tuple[str, str]:
         return "", f"ATELIER_SHARDED is {wish}, and {recipe} writes answers, for which a process needs all weights."
     if wish and wish not in SHARDED:
         return "", f"ATELIER_SHARDED is {wish!r}; it can be {', '.join(SHARDED)}."
+    if wish.startswith("zero") and group(env):
+        return "", f"ATELIER_SHARDED is {wish}, and its checkpoints would lie in pieces on several machines; use fsdp."
     if wish.startswith("zero") and not find_spec("deepspeed"):
         return "", f"ATELIER_SHARDED is {wish}, and DeepSpeed is not installed here: pip install deepspeed."
     return wish, ""
@@ -124,6 +126,15 @@ def gpus(env: Mapping[str, str]) -> int:
         return len(visible.split(","))
     told = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout
     return sum(line.startswith("GPU ") for line in told.splitlines())
+
+
+def seen(env: Mapping[str, str], devices: int) -> dict[str, str]:
+    """What more a recipe's environment says: with one process the first GPU alone.
+
+    Seeing several, a trainer would split each batch among them in threads, which is slow, and TRL knows nothing of it.
+    """
+    visible = env.get("CUDA_VISIBLE_DEVICES", "0")
+    return {"CUDA_VISIBLE_DEVICES": visible.split(",")[0]} if devices < 2 else {}
 
 
 def rank() -> int:
@@ -228,6 +239,11 @@ def add_gradients(weights: Iterable[Tensor]) -> None:
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)
         distributed.all_reduce(weight.grad)
+
+
+def may_rest(config: Any) -> bool:
+    """Whether some weights of a model may have no part in a step, which DDP has to look for: those of experts."""
+    return any(getattr(config, name, 0) for name in ("num_experts", "num_local_experts", "n_routed_experts"))
 
 
 def sharded() -> bool:

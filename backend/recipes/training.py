@@ -119,7 +119,8 @@ def run(
                 start.device,
                 form,
                 tokenizer,
-                arguments(params, start.device, folder),
+                arguments(params, start.device, folder)
+                | {"ddp_find_unused_parameters": together.may_rest(model.config)},
                 {**parts, "peft_config": peft},
             )
         )

@@ -68,7 +68,8 @@ class Courier:
             if not self.state.get("sent"):
                 self.send()
             threading.Thread(target=self.watch, daemon=True, name="watch").start()
-            threading.Thread(target=self.measure, daemon=True, name="measure").start()
+            for number in range(len(self.jobs)):
+                threading.Thread(target=self.measure, args=(number,), daemon=True, name="measure").start()
             others = [threading.Thread(target=self.hear, args=(n,), daemon=True) for n in range(1, len(self.jobs))]
             for one in others:
                 one.start()
@@ -108,11 +109,11 @@ class Courier:
     def ask(self, repository: str, machine: int) -> str:
         """Ask for the job of one machine; gives its id."""
         flavor, seconds, machines = wanted(self.run.job.target)
-        env = {name: os.environ[name] for name in ("ATELIER_ALL_GPUS", "ATELIER_SHARDED") if name in os.environ}
-        env["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        env = {"ATELIER_ALL_GPUS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}  # all that is paid for works
+        env |= {name: os.environ[name] for name in ("ATELIER_SHARDED",) if name in os.environ}
         labels = {"atelier-run": self.run.id}
-        if machines > 1:  # one that rents several machines wants all of each
-            env |= {"ATELIER_MACHINES": str(machines), "ATELIER_MACHINE": str(machine), "ATELIER_ALL_GPUS": "1"}
+        if machines > 1:
+            env |= {"ATELIER_MACHINES": str(machines), "ATELIER_MACHINE": str(machine)}
             labels["atelier-machine"] = str(machine)
         made = self.api.run_job(
             image=IMAGE,
@@ -246,11 +247,11 @@ class Courier:
         self.api.upload_file(path_or_fileobj=b"save", path_in_repo="job/stop", repo_id=self.state["repository"])
         self.say(ev.Logged(text="Asked the job to stop and save."))
 
-    def measure(self) -> None:
-        """Figures of the hardware beside those of the run; of several machines the first one's."""
-        last = 0.0
+    def measure(self, machine: int) -> None:
+        """Figures of the hardware beside those of the run; those of a machine beside the first bear its number."""
+        last, job = 0.0, self.jobs[machine]
         try:
-            for told in self.api.fetch_job_metrics(job_id=self.jobs[0], namespace=self.state["namespace"], follow=True):
+            for told in self.api.fetch_job_metrics(job_id=job, namespace=self.state["namespace"], follow=True):
                 if time.monotonic() - last < FIGURES:
                     continue
                 last = time.monotonic()
@@ -259,6 +260,8 @@ class Courier:
                 if gpus:
                     values["job_gpu"] = sum(one["utilization"] for one in gpus) / len(gpus) / 100
                     values["job_gpu_memory_gb"] = sum(one["memory_used_bytes"] for one in gpus) / 1e9
+                if machine:
+                    values = {f"{name}/machine {machine + 1}": value for name, value in values.items()}
                 self.say(ev.Measured(step=self.step, values=values))
         except Exception as error:  # figures beside; the log tells how the job does
             print(f"no figures: {type(error).__name__}: {error}", file=sys.stderr)

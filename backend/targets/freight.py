@@ -44,7 +44,7 @@ def main(repository: str, folder: Path, module: str) -> int:
         print(ev.line(ev.Logged(level="warning", text=f"{why} Each process has the whole model.")), flush=True)
     child = subprocess.Popen(
         together.command(module, str(folder / "params.json"), max(1, gpus), gpus > 0, here, sharding),
-        env=os.environ | ({} if gpus or not here else {"ACCELERATE_USE_CPU": "true"}),
+        env=os.environ | together.seen(os.environ, gpus) | ({} if gpus or not here else {"ACCELERATE_USE_CPU": "true"}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

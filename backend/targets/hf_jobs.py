@@ -124,7 +124,7 @@ class HfJobs:
                 "hub.signed_out",
             )
         if self.cost(owner, run_target)["machines"] > 1 and (why := together.why_not(recipe)):
-            raise BadInput(f"{recipe} can't train on several machines: {why}.", "Choose one machine.", "jobs.machines")
+            raise BadInput(f"{recipe} can't use several machines: {why}.", "Choose one machine.", "jobs.machines")
 
     def start(self, run: Run) -> None:
         self.check(run.job.target, run.job.owner, run.job.recipe)

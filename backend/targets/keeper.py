@@ -72,6 +72,7 @@ def keep(run: Run, recipes: str, devices: int = 1) -> int:
     child = subprocess.Popen(
         together.command(f"{recipes}.{run.job.recipe}", str(run.folder / "params.json"), devices, sharding=sharding),
         cwd=ROOT,
+        env=os.environ | together.seen(os.environ, devices),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -34,6 +34,13 @@ def test_figures_that_belong_together_share_a_picture() -> None:
     assert page.index('id="run-loss"') < page.index('id="run-margin"')
 
 
+def test_machines_of_one_run_share_a_picture() -> None:
+    curves = {"loss": [(1, 1.0)], "job_cpu": [(1, 0.5)], "job_cpu/machine 2": [(1, 0.25)]}
+    page = charts.page(curves)
+    assert page.count("<figure") == 2
+    assert "Processor there: machine 1 50%, machine 2 25%" in page
+
+
 def test_other_figures_are_folded_away_and_bookkeeping_is_left_out() -> None:
     page = charts.page({"loss": [(1, 2.0)], "logps/chosen": [(1, -3.0)], "epoch": [(1, 0.1)], "eval_epoch": [(1, 0.1)]})
     assert "1 more figures" in page

@@ -27,6 +27,12 @@ def test_what_fits_is_said_to_fit(tiny: Path) -> None:
     json.dumps(found)
 
 
+def test_several_processes_take_fewer_steps(tiny: Path) -> None:
+    params = check(METHODS["sft"].params, {"model": str(tiny)})
+    place = preflight.Place(GB, GB, 2, processes=4)
+    assert preflight.estimate("sft", params, METHODS["sft"].wants, tiny, place)["time"]["steps"] == 16  # 61 of one
+
+
 def test_what_does_not_fit_comes_with_what_would_help(tiny: Path) -> None:
     asked = {"adapter": "full", "per_device_train_batch_size": 1024, "dataset": "sample/preferences"}
     found = ask(tiny, "orpo", memory=GB, **asked)

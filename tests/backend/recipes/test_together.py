@@ -42,6 +42,13 @@ def test_gpus_that_are_left_alone_do_not_count() -> None:
     assert together.gpus({"CUDA_VISIBLE_DEVICES": "0,1"}) == 0  # nobody wished for it
 
 
+def test_one_process_sees_one_gpu() -> None:
+    assert together.seen({}, 1) == {"CUDA_VISIBLE_DEVICES": "0"}
+    assert together.seen({"CUDA_VISIBLE_DEVICES": "2,3"}, 1) == {"CUDA_VISIBLE_DEVICES": "2"}
+    assert together.seen({"CUDA_VISIBLE_DEVICES": ""}, 1) == {"CUDA_VISIBLE_DEVICES": ""}
+    assert together.seen({"CUDA_VISIBLE_DEVICES": "2,3"}, 2) == {}
+
+
 def test_alone_everything_is_agreed_at_once() -> None:
     assert (together.first(), together.many(), together.agreed("save")) == (True, 1, "save")
     together.wait()
@@ -57,6 +64,8 @@ def test_a_model_in_pieces_is_a_wish_and_off_with_its_reason() -> None:
     assert together.sharding({"ATELIER_SHARDED": "five"}, "sft")[1] == (
         "ATELIER_SHARDED is 'five'; it can be fsdp, zero2, zero3."
     )
+    machines = {"ATELIER_SHARDED": "zero3", "ATELIER_MACHINES": "2", "ATELIER_MACHINE": "1"}
+    assert "on several machines; use fsdp" in together.sharding(machines, "sft")[1]
     way, why = together.sharding({"ATELIER_SHARDED": "zero3"}, "sft")
     assert bool(way) == bool(find_spec("deepspeed")) == (not why)
     assert together.sharded() is False
@@ -127,6 +136,7 @@ def same(many: list[ev.Event], alone: list[ev.Event]) -> None:
     assert losses == pytest.approx(figures(alone, "loss"), rel=0.01)
     assert figures(many, "eval_loss") == pytest.approx(figures(alone, "eval_loss"), rel=0.01)
     assert [one for one in many if isinstance(one, ev.Finished)]
+    assert not [one.text for one in many if isinstance(one, ev.Wrote) and "find_unused" in one.text]
 
 
 @pytest.mark.long
@@ -228,12 +238,33 @@ def test_a_model_in_pieces_learns_what_a_whole_one_learns(tmp_path: Path, adapte
     lying, of = pieces.removeprefix("pieces: ").split(" of ")
     assert int(lying) == int(of) > 0
     same(many, one)
+    alike(tmp_path, adapter)
+
+
+def alike(tmp_path: Path, adapter: str) -> None:
+    """What `one` and `many` left is the same, and whole."""
     kind, file = {"lora": ("adapter", "adapter_model"), "full": ("model", "model")}[adapter]
     weights = [load_file(tmp_path / name / kind / f"{file}.safetensors") for name in ("one", "many")]
     assert weights[0].keys() == weights[1].keys()
     for name, weight in weights[0].items():
         assert weight.shape == weights[1][name].shape
         assert (weight - weights[1][name]).abs().max() < 0.01
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not find_spec("deepspeed"), reason="DeepSpeed is an option, and not installed here")
+@pytest.mark.parametrize(("stage", "adapter"), [(2, "lora"), (3, "lora"), (3, "full")])
+def test_zero_learns_what_one_process_learns(tmp_path: Path, stage: int, adapter: str) -> None:
+    """DeepSpeed by gloo, started by the very words that GPUs are; its first use compiles a piece of C++ for minutes."""
+    asked = common(tmp_path) | {"adapter": adapter, "sample_prompts": 0, "learning_rate": 0.003}
+    one = trained(tmp_path / "one", 1, per_device_train_batch_size=4, **asked)
+    params = wanted(tmp_path / "many", asked | {"per_device_train_batch_size": 2})
+    words = together.command("backend.recipes.sft", params, 2, sharding=f"zero{stage}")
+    words = ["tests.backend.recipes.zero" if word == "backend.recipes.sft" else word for word in words]
+    (many,) = finished([started(words, DS_ACCELERATOR="cpu", ACCELERATE_TORCH_DEVICE="cpu")], 500)
+    assert f"stage {stage}" in [one.text for one in many if isinstance(one, ev.Wrote)]
+    same(many, one)
+    alike(tmp_path, adapter)
 
 
 @pytest.fixture
@@ -284,3 +315,37 @@ def test_two_machines_learn_what_one_learns(tmp_path: Path, network: list[list[s
     assert not figures(second, "loss")
     assert (tmp_path / "machine1" / "adapter" / "adapter_model.safetensors").is_file()
     assert not (tmp_path / "machine2" / "adapter").exists()
+
+
+@pytest.mark.long
+def test_machines_go_on_from_a_checkpoint_as_if_nothing_had_been(tmp_path: Path, network: list[list[str]]) -> None:
+    """New machines, which have but the checkpoint of the first: what each drops out is what it would have been."""
+    asked = common(tmp_path) | {"lora_dropout": 0.5, "per_device_train_batch_size": 2}
+
+    def together_in(place: Path) -> list[ev.Event]:
+        machines = []
+        for number, inside in enumerate(network, 1):
+            told = {"ATELIER_MACHINES": "2", "ATELIER_MACHINE": str(number), "HF_NETWORK_GROUP_PREFIX": "there-"}
+            command = together.command(
+                "backend.recipes.sft",
+                str(place / str(number) / "params.json"),
+                1,
+                gpu=False,
+                group=together.group(told),
+            )
+            machines.append(started([*inside, *command], GLOO_SOCKET_IFNAME="wire0"))
+        return finished(machines)[0]
+
+    for name in ("whole", "again"):
+        (tmp_path / name).mkdir()
+        for number in "12":
+            wanted(tmp_path / name / number, asked)
+    whole = together_in(tmp_path / "whole")
+    checkpoint = Path("checkpoints", "checkpoint-4")
+    states = [(tmp_path / "whole" / "1" / checkpoint / f"rng_state_{rank}.pth").read_bytes() for rank in (0, 1)]
+    assert states[0] != states[1]
+    for number in "12":
+        shutil.copytree(tmp_path / "whole" / "1" / checkpoint, tmp_path / "again" / number / checkpoint)
+    again = together_in(tmp_path / "again")
+    assert figures(again, "loss") == pytest.approx(figures(whole, "loss")[4:], rel=1e-5)
+    assert figures(again, "eval_loss") == pytest.approx(figures(whole, "eval_loss")[-1:], rel=1e-5)

@@ -105,8 +105,8 @@ def test_hardware_with_prices_and_the_most_it_can_cost(target: HfJobs) -> None:
     for wrong in ("0", "9", "x", "2:2"):
         with pytest.raises(BadInput, match="is no number of machines"):
             wanted(f"hf_jobs:t4-small:600:{wrong}")
-    with pytest.raises(BadInput, match="ppo can't train on several machines: only sft, dpo, reward, kto, orpo share"):
-        target.check("hf_jobs:cpu-basic:600:2", WHO, "ppo")
+    with pytest.raises(BadInput, match="generate can't use several machines: only sft, dpo, reward, kto, orpo, grpo"):
+        target.check("hf_jobs:cpu-basic:600:2", WHO, "generate")
     for wrong in ("hf_jobs", "hf_jobs:t4-small", "hf_jobs:t4-small:5", "hf_jobs:t4-small:x"):
         with pytest.raises(BadInput, match="names no hardware and time"):
             wanted(wrong)
@@ -235,6 +235,8 @@ def test_two_machines_are_one_run(target: HfJobs, jobs: Jobs, apart: None) -> No
     text = run.log.read_text()
     assert "[machine 2] an ordinary line" in text
     assert (run.folder / "checkpoint").read_text() == "3"
+    measured = {name for one in events(run) if isinstance(one, ev.Measured) for name in one.values}
+    assert {"job_cpu", "job_cpu/machine 2", "job_memory_gb/machine 2"} <= measured
 
 
 @pytest.mark.parametrize("which", [pytest.param(0, marks=pytest.mark.long), 1])
