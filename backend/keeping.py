@@ -25,10 +25,16 @@ from backend.settings import Settings
 log = logging.getLogger("atelier.keeping")
 
 REST = 180.0  # seconds between two looks
-_FOLDERS = ("runs", "uploads", "sequels", "pairs")
-_PASSING = ("process.json", "keeper.log", "reserve", "stop")  # of this machine, or of this moment
+_FOLDERS = ("runs", "uploads", "pictures", "sequels", "pairs")
+PASSING = ("process.json", "courier.json", "keeper.log", "reserve", "stop")  # of this machine, or of this moment
 _GROWING = 20_000_000  # bytes of a file that may grow while it is sent, at most
 _REGISTRY = "atelier.db"
+
+
+FORGETS = (
+    "This Space forgets runs and uploads when it restarts. Take away what you need, or sign in and keep it: Hub, My "
+    "repositories."
+)
 
 
 class Keeping:
@@ -84,7 +90,7 @@ class Keeping:
             found = {name: (mark, path) for name, mark, path in self._found()}
             found[_REGISTRY] = (hashlib.sha256(registry.read_bytes()).hexdigest(), registry)
             operations: list[Any] = [
-                CommitOperationAdd(name, str(_still(path, Path(folder) / f"{place}")))
+                CommitOperationAdd(name, str(still(path, Path(folder) / f"{place}")))
                 for place, (name, (mark, path)) in enumerate(found.items())
                 if self._sent.get(name) != mark
             ]
@@ -132,16 +138,22 @@ class Keeping:
     def _found(self) -> Iterator[tuple[str, str, Path]]:
         """(name, what tells its content, path) of every file that is kept; no checkpoint that is not whole."""
         for top in _FOLDERS:
-            for path in sorted((self.home / top).rglob("*")):
-                if not path.is_file() or path.name in _PASSING or ".new" in path.name or ".old" in str(path.parent):
-                    continue
-                if path.parent.name.startswith("checkpoint-") and not (path.parent / SEAL).exists():
-                    continue
-                stat = path.stat()
-                yield str(path.relative_to(self.home)), f"{stat.st_size}-{stat.st_mtime_ns}", path
+            for mark, path in lasting(self.home / top):
+                yield str(path.relative_to(self.home)), mark, path
 
 
-def _still(path: Path, copy: Path) -> Path:
+def lasting(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(what tells its content, path) of each file below `folder` that is to be kept; of checkpoints the whole ones."""
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or path.name in PASSING or ".new" in path.name or ".old" in str(path.parent):
+            continue
+        if path.parent.name.startswith("checkpoint-") and not (path.parent / SEAL).exists():
+            continue
+        stat = path.stat()
+        yield f"{stat.st_size}-{stat.st_mtime_ns}", path
+
+
+def still(path: Path, copy: Path) -> Path:
     """A file that does not grow while it is sent; large ones are written once and never grow."""
     return Path(shutil.copyfile(path, copy)) if path.stat().st_size < _GROWING else path
 
@@ -160,4 +172,4 @@ def outlook(settings: Settings, keeping: Keeping | None) -> str:
     if keeping:
         trouble = f" The last time failed: {keeping.trouble}" if keeping.trouble else ""
         return f"Kept every few minutes in {keeping.repository}.{trouble}"
-    return "" if settings.lasting else "This Space forgets runs and uploads when it restarts: take away what you need."
+    return "" if settings.lasting else FORGETS

@@ -36,6 +36,7 @@ from backend.arena import Arena
 from backend.catalog import Catalog, Entry
 from backend.clusters import Clusters
 from backend.data import Data
+from backend.deposits import Deposits
 from backend.door import broken, door
 from backend.engines import remote, tasks_script
 from backend.engines import script as engines_script
@@ -129,6 +130,7 @@ class Lab:
         self.rules = Rules(settings, store)
         self.pictures = Pictures(self.catalog, store, self.rules)
         self.sharing = Sharing(self)
+        self.deposits = Deposits(self)
         self._folds: OrderedDict[str, tuple[int, Status]] = OrderedDict()
         self._ended: dict[str, tuple[dict[str, Any], int]] = {}  # folds to remember at the next listing
         self._lock = threading.Lock()
@@ -180,6 +182,7 @@ class Lab:
         self.hub.close()
         if self.keeping:
             self.keeping.close()
+        self.deposits.close()
         if self._claim:
             self._claim.close()
 
@@ -309,6 +312,13 @@ class Lab:
 
     def checked(self, recipe: str, params: Mapping[str, Any], owner: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Whole, checked params, as they were asked for and with names resolved; queues nothing. Raises as `launch`."""
+        asked, resolved = self.named(recipe, params, owner)
+        what = self._recipe(recipe)
+        what.preflight(check(what.params, resolved))
+        return asked, resolved
+
+    def named(self, recipe: str, params: Mapping[str, Any], owner: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The same before the data are looked at."""
         what = self._recipe(recipe)
         asked = check(what.params, dict(params)).model_dump(mode="json")
         if recipe in METHODS and (why := why_not(recipe, asked["adapter"])):
@@ -317,9 +327,7 @@ class Lab:
             )
         for name in _names(what, asked, "model", "answerer"):
             self.rules.model(name, owner)
-        resolved = asked | {field: self._resolved(kind, asked[field], owner) for field, kind in what.names.items()}
-        what.preflight(check(what.params, resolved))
-        return asked, resolved
+        return asked, asked | {field: self._resolved(kind, asked[field], owner) for field, kind in what.names.items()}
 
     @door
     def preflight(self, recipe: str, params: Mapping[str, Any], owner: str, target: str = "local") -> dict[str, Any]:
@@ -493,9 +501,9 @@ class Lab:
         }
 
     def _state(self, run: Run, status: Status | None = None) -> str:
-        target = self._target(run.job.target)
-        waiting = target.ahead(run) is not None
-        alive = not waiting and target.alive(run)
+        target = self.targets.get(run.job.target.partition(":")[0])  # none where the machine is another since
+        waiting = target is not None and target.ahead(run) is not None
+        alive = target is not None and not waiting and target.alive(run)
         # Read the log after asking for the process: one that ends in between has then said how.
         return (status if status and (alive or waiting) else self._status(run)).state(
             alive=alive, waiting=waiting, stop=run.stop

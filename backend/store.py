@@ -107,6 +107,16 @@ class Store:
             return Run(name, job, folder, created, parent)
         raise LabError("No free run id was found.", "Try again.")
 
+    def take_in(self, run: Run) -> None:
+        """Register a run whose folder came back from elsewhere, if it isn't yet."""
+        job = run.job
+        with self._db() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO runs (id, owner, recipe, target, params, created, parent, sweep) "
+                "VALUES (?,?,?,?,?,?,?,?)",
+                (run.id, job.owner, job.recipe, job.target, json.dumps(job.params), run.created, run.parent, job.group),
+            )
+
     def run(self, run_id: str) -> Run:
         """Raises NotFound."""
         with self._db() as db:
@@ -216,10 +226,10 @@ class Store:
                 db.execute("INSERT INTO uploads VALUES (?,?,?,?)", (key, owner, safe, time.time()))
         return f"upload/{key}/{safe}"
 
-    def adopt(self, key: str, owner: str, name: str) -> None:
+    def adopt(self, key: str, owner: str, name: str, created: float = 0.0) -> None:
         """Register a file that somebody of the house wrote at `uploads/KEY/NAME`, if it isn't yet."""
         with self._db() as db:
-            db.execute("INSERT OR IGNORE INTO uploads VALUES (?,?,?,?)", (key, owner, name, time.time()))
+            db.execute("INSERT OR IGNORE INTO uploads VALUES (?,?,?,?)", (key, owner, name, created or time.time()))
 
     def disown(self, key: str) -> None:
         """Forget such a file."""
@@ -234,6 +244,14 @@ class Store:
         if row is None or row["owner"] != owner or (name and name != row["name"]):
             raise NotFound(f"There is no upload {dataset[:80]!r} of yours.", "Upload the file again.", "data.unknown")
         return self.home / "uploads" / key / str(row["name"])
+
+    def uploads_of(self, owner: str) -> list[tuple[str, str, float]]:
+        """(key, name, when it came) of the owner's uploads, newest first."""
+        with self._db() as db:
+            rows = db.execute(
+                "SELECT id, name, created FROM uploads WHERE owner = ? ORDER BY created DESC", (owner,)
+            ).fetchall()
+        return [(str(row["id"]), str(row["name"]), float(row["created"])) for row in rows]
 
     def uploads(self, owner: str) -> list[str]:
         """The owner's upload ids, newest first."""

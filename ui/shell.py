@@ -21,7 +21,7 @@ from ui import api, runs, sessions, sign_in
 from ui.lent import lent, name
 from ui.page import Page
 from ui.tabs import data, evaluate, hub, run, text, tune
-from ui.visitor import Names, Tokens
+from ui.visitor import Names, Tokens, owner
 
 TABS = (
     ("text", "Text", text.build),
@@ -66,7 +66,12 @@ def build(lab: Lab) -> gr.Blocks:
         api.publish(lab)
         blocks.load(None, js="() => atelier.begin()", api_visibility="private")
         lab.token = tokens = Tokens(lab.token)
-        blocks.load(tokens.keep, None, None, api_visibility="private", show_progress="hidden")
+
+        def came(request: gr.Request) -> None:
+            tokens.keep(request)
+            lab.deposits.came(owner(request))
+
+        blocks.load(came, None, None, api_visibility="private", show_progress="hidden")
         blocks.load(_open, None, [tabs, shown], api_visibility="private", show_progress="hidden")
     return blocks
 

@@ -103,8 +103,10 @@ def told(error: Exception, folder: Path) -> ev.Failed:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     one: BaseException | None = error
-    while one is not None:
+    seen: list[BaseException] = []  # some libraries tie a chain into a ring
+    while one is not None and one not in seen:
         yield one
+        seen.append(one)
         one = one.__cause__ or one.__context__
 
 

@@ -73,7 +73,11 @@ class Desk:
 
     def beside(self, view: Told, who: str) -> str:
         """What stands over a pane that changes by itself, and must not be drawn anew while somebody types."""
-        if view["pane"] != "machine" or view["repository"]:
+        if view["repository"]:
+            return ""
+        if view["pane"] == "mine":
+            return views.deposit(self.lab.deposits.look(who))
+        if view["pane"] != "machine":
             return ""
         return machine.space(calmly(self.hub.rented.space, lambda error: {})(who))
 
@@ -175,6 +179,15 @@ class Desk:
         gr.Info(self.hub.rented.upgrade(who, str(event["hardware"])))
         return view
 
+    def on_keep(self, view: dict[str, Any], event: Told, who: str) -> dict[str, Any]:
+        self.lab.deposits.begin(who)
+        gr.Info(f"Kept from now on in {self.lab.deposits.look(who)['repository']}.")
+        return view
+
+    def on_keep_no_more(self, view: dict[str, Any], event: Told, who: str) -> dict[str, Any]:
+        self.lab.deposits.end(who)
+        return view
+
     def on_secret_put(self, view: dict[str, Any], event: Told, who: str) -> dict[str, Any]:
         self.lab.vault.put(who, str(event.get("name", "")), str(event.get("value", "")))
         return view
@@ -210,6 +223,8 @@ ACTS: Mapping[str, Callable[[Desk, dict[str, Any], Told, str], dict[str, Any]]] 
     "cache-delete": Desk.on_cache_delete,
     "free": Desk.on_free,
     "upgrade": Desk.on_upgrade,
+    "keep": Desk.on_keep,
+    "keep-no-more": Desk.on_keep_no_more,
     "secret-put": Desk.on_secret_put,
     "secret-give": Desk.on_secret_give,
     "secret-delete": Desk.on_secret_delete,

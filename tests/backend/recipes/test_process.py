@@ -144,3 +144,9 @@ def test_the_limit_holds(tmp_path: Path) -> None:
     assert isinstance(event, ev.Failed)
     assert event.code == "no_room.memory"
     assert "its limit is 1 GB" in event.message
+
+
+def test_a_ring_of_causes_has_an_end(tmp_path: Path) -> None:
+    one, other = ValueError("first"), KeyError("second")
+    one.__context__, other.__context__ = other, one
+    assert process.told(one, tmp_path).code == "broken"
