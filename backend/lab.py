@@ -374,15 +374,20 @@ class Lab:
         return None, 0
 
     @door
-    def resume(self, run_id: str, owner: str) -> str:
-        """Go on from the last whole checkpoint. Raises BadInput when there is nothing to resume. Returns the state."""
+    def resume(self, run_id: str, owner: str, target: str = "") -> str:
+        """Go on from the last whole checkpoint, perhaps on another `target`. Returns the state.
+
+        Raises BadInput when there is nothing to resume.
+        """
         run = self._mine(run_id, owner)
         state = self._state(run)
         if state not in ENDED or state == "finished":
             raise BadInput(f"Run {run.id} is {state}; only a stopped run can be resumed.", "Clone it to train again.")
-        place, names = self._target(run.job.target), self._recipe(run.job.recipe).names
+        place, names = self._target(target or run.job.target), self._recipe(run.job.recipe).names
         providers.check(run.job.params, names, place, self.token(owner))
         with room(self.settings.home, _DISK):
+            if target and target != run.job.target:
+                run = self.store.retarget(run, target)
             place.start(run)
         return self._state(run)
 

@@ -63,6 +63,12 @@ class Lending:
             return f"ZeroGPU: {quota.words}, so the CPU answers. {quota.more}".strip()
         return f"ZeroGPU: {quota.words} · an answer asks for {span(seconds)}"
 
+    @door
+    def refused(self, owner: str) -> dict[str, str]:
+        """{run, why}: the owner's run that waits since ZeroGPU refused it, and why; {} for none."""
+        found = self._target.refused(owner) if self._target else None
+        return {"run": found[0], "why": found[1].message} if found else {}
+
     def price(self, target: str, training: float | None, owner: str) -> list[str]:
         """What a run costs there, in lines."""
         if target != "zerogpu" or not self._target:

@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,17 @@ class Store:
                 continue
             return Run(name, job, folder, created, parent)
         raise LabError("No free run id was found.", "Try again.")
+
+    def retarget(self, run: Run, target: str) -> Run:
+        """The run, which is in nobody's line now, as one for another target."""
+        job = replace(run.job, target=target)
+        with room(self.home):
+            self.leave(run.id)
+            about = {"id": run.id, "created": run.created, "parent": run.parent, **asdict(job)}
+            write(run.folder / "job.json", about)
+            with self._db() as db:
+                db.execute("UPDATE runs SET target = ? WHERE id = ?", (target, run.id))
+        return replace(run, job=job)
 
     def take_in(self, run: Run) -> None:
         """Register a run whose folder came back from elsewhere, if it isn't yet."""

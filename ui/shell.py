@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from backend.lab import Lab
 from ui import api, runs, sessions, sign_in
-from ui.lent import lent, name
+from ui.lent import bar, lent, name
 from ui.page import Page
 from ui.tabs import data, evaluate, hub, run, text, tune
 from ui.visitor import Names, Tokens, owner
@@ -53,6 +53,7 @@ def build(lab: Lab) -> gr.Blocks:
             sign_in.draw(lab, blocks)
             theme = gr.Button("◐ Theme", size="sm", scale=0, min_width=80, elem_id="theme")
             theme.click(None, js="() => atelier.theme()", api_visibility="private")
+        refused = bar(lab)
         with gr.Tabs(elem_id="tabs") as tabs:
             page = Page(
                 blocks=blocks, tabs=tabs, run=shown, chat_with=wish, model=model, dataset=dataset, look=look,
@@ -62,7 +63,7 @@ def build(lab: Lab) -> gr.Blocks:
                 with gr.Tab(title, id=key, elem_id=f"tab-{key}"):
                     make(lab, page)
         runs.sidebar(lab, page)
-        lent(lab, blocks, header)
+        lent(lab, page, header, refused)
         api.publish(lab)
         blocks.load(None, js="() => atelier.begin()", api_visibility="private")
         lab.token = tokens = Tokens(lab.token)

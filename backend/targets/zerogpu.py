@@ -155,6 +155,7 @@ class ZeroGPU:
         self._rest: dict[str, float] = {}  # run: not before
         self._most: dict[str, int] = {}  # run: seconds of a slice, where less than usual is lent
         self._fruitless: dict[str, int] = {}  # run: slices in a row that saved nothing
+        self._why: dict[str, Refused] = {}  # run: why it rests
         self._recover()
 
     # -- what every target has ----------------------------------------------------------------------------------
@@ -192,6 +193,13 @@ class ZeroGPU:
 
     def tend(self) -> None:
         """Slices begin when a page asks."""
+
+    def refused(self, owner: str) -> tuple[str, Refused] | None:
+        """(run, why) of the first run of `owner` that rests since it was refused a GPU."""
+        for run_id, _ in self.store.line(DEVICE):
+            if run_id in self._why and run_id not in self._working and self._owner(run_id) == owner:
+                return run_id, self._why[run_id]
+        return None
 
     def describe(self) -> str:
         return f"ZeroGPU, in slices of {self.slice_seconds} s from your own quota"
@@ -258,6 +266,7 @@ class ZeroGPU:
         if refused:
             self._refused(run, seconds, refused)
             return
+        self._why.pop(run.id, None)
         status = self._status(run)
         log = Log(run)
         saved = _saved(status) > _saved(before) or (status.last == "Paused" and status.ended != before.ended)
@@ -293,7 +302,7 @@ class ZeroGPU:
         if run.stop:
             self.store.leave(run.id)
         if wait or run.stop:
-            self._rest[run.id] = time.monotonic() + wait
+            self._rest[run.id], self._why[run.id] = time.monotonic() + wait, why
             paused = ev.Paused(step=self._status(run).step, reason=f"{why.message} {why.hint}")
             Log(run).add(ev.Cancelled(reason="cancelled by its owner") if run.stop == "cancel" else paused)
 

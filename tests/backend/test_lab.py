@@ -77,6 +77,26 @@ def test_stop_then_resume(lab, fake):
         lab.resume(run.id, "ann")
 
 
+def test_a_run_goes_on_elsewhere(home, fake):
+    """Refused a GPU, it goes on with the CPU; where its target is gone it can be read all the same."""
+    other = Fake()
+    other.name = "lent"
+    other.script = lambda run: [ev.Started(), ev.Paused(step=2, reason="refused")]
+    settings = Settings.read({"ATELIER_HOME": str(home)})
+    both = Lab(settings, Store(home), (fake, other), EngineProcess(env={}))
+    run = both.launch("sft", {}, "ann", "lent")
+    assert both.status(run.id, "ann")["state"] == "paused"
+    alone = Lab(settings, Store(home), (fake,), EngineProcess(env={}))
+    assert [one["state"] for one in alone.runs("ann")] == ["paused"]
+    with pytest.raises(NotFound, match="no target 'lent' here"):
+        alone.resume(run.id, "ann")
+    with pytest.raises(NotFound, match="no target 'moon' here"):
+        alone.resume(run.id, "ann", "moon")
+    assert alone.resume(run.id, "ann", "fake") == "finished"
+    assert alone.status(run.id, "ann")["target"] == "fake"
+    assert json.loads((run.folder / "job.json").read_text())["target"] == "fake"
+
+
 def test_gone_without_a_word_is_failed_with_a_next_step(lab, fake):
     fake.script = lambda run: [ev.Started()]
     run = launch(lab)

@@ -261,7 +261,9 @@ def test_zero_learns_what_one_process_learns(tmp_path: Path, stage: int, adapter
     params = wanted(tmp_path / "many", asked | {"per_device_train_batch_size": 2})
     words = together.command("backend.recipes.sft", params, 2, sharding=f"zero{stage}")
     words = ["tests.backend.recipes.zero" if word == "backend.recipes.sft" else word for word in words]
-    (many,) = finished([started(words, DS_ACCELERATOR="cpu", ACCELERATE_TORCH_DEVICE="cpu")], 500)
+    (many,) = finished(
+        [started(words, DS_ACCELERATOR="cpu", ACCELERATE_TORCH_DEVICE="cpu", ACCELERATE_USE_CPU="false")], 500
+    )
     assert f"stage {stage}" in [one.text for one in many if isinstance(one, ev.Wrote)]
     same(many, one)
     alike(tmp_path, adapter)

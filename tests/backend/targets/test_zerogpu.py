@@ -88,12 +88,17 @@ def test_too_little_left_rests_and_says_so(target, run, slices):
     slices.script += [Refused("Too little.", "Later.", "zerogpu.quota", left=10, wait=900, asked=60)]
     turn(target)
     assert last(run).reason == "Too little. Later."
+    found = target.refused("ann")
+    assert found is not None
+    assert (found[0], found[1].message) == (run.id, "Too little.")
+    assert target.refused("bob") is None
     assert target.turn("ann") == "", "not before there is more"
     assert not target.alive(run)
     target.start(run)  # its owner presses Resume
     slices.script += [[ev.Finished()]]
     turn(target)
     assert isinstance(last(run), ev.Finished)
+    assert target.refused("ann") is None
 
 
 def test_slices_that_save_nothing_end_in_a_word(target, run, slices):
