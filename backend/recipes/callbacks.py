@@ -60,6 +60,7 @@ class Reporter:
         self.clock = clock
         self.on_divergence = on_divergence
         self.dry = dry  # a dry run keeps nothing
+        self.counted = "rows"  # what `rows` are
         self.stopped = ""  # `save` or `cancel` once its owner asked, `save` also when its time is over
         self.reason = "stopped and saved"
         self.until = float(os.environ.get("ATELIER_UNTIL") or math.inf)  # when all must be saved, since the epoch
@@ -175,7 +176,7 @@ class Reporter:
         spent = self.seconds - seconds
         if spent <= 0:
             return {}
-        speeds = {"rows_per_second": (self.steps - steps) * self.rows / spent}
+        speeds = {f"{self.counted}_per_second": (self.steps - steps) * self.rows / spent}
         if self.tokens:
             speeds["tokens_per_second"] = (self.tokens - tokens) / spent
         return {name: round(value, 3) for name, value in speeds.items()}

@@ -36,10 +36,22 @@ class Rates:
         return {"full": self.full, "ia3": self.ia3}.get(adapter, self.lora)
 
 
-class TrainParams(BaseModel):
-    """What every training recipe takes. A field that is left out, empty or None has its default."""
+class Settings(BaseModel):
+    """Settings of a recipe: frozen, none but those that it names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_strip_whitespace=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("true and false are not numbers or names; write the value itself")
+        return value
+
+
+class TrainParams(Settings):
+    """What every training recipe takes. A field that is left out, empty or None has its default."""
+
     rates: ClassVar[Rates] = Rates(full=2e-5, lora=1e-3, ia3=1e-2, prompts=3e-2)
 
     model: str = Field(MODEL_ID, title="Model", description="A Hub id, or a folder saved with save_pretrained")
@@ -156,13 +168,6 @@ class TrainParams(BaseModel):
         given = {name: value for name, value in values.items() if value is not None and value != ""}
         return {"learning_rate": cls.rates.of(str(given.get("adapter", "lora")))} | given
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError("true and false are not numbers or names; write the value itself")
-        return value
-
     @field_validator("max_rows")
     @classmethod
     def _not_one(cls, value: int) -> int:
@@ -200,7 +205,7 @@ def _sentence(model: type[BaseModel], error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"]) or "params"
     field = model.model_fields.get(str(error["loc"][0])) if error["loc"] else None
     value, rules = _short(error["input"]), error.get("ctx", {})
-    if name == "max_steps" and error["type"] == "greater_than_equal":
+    if name == "max_steps" and error["type"] == "greater_than_equal" and "num_train_epochs" in model.model_fields:
         return f"max_steps is {value}; use at least 1, or leave it empty to train by epochs."
     match error["type"]:
         case "extra_forbidden":
