@@ -23,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -57,6 +58,7 @@ from backend.outcomes import Outcomes
 from backend.pictures import Pictures
 from backend.recipes import (
     METHODS,
+    PICTURES,
     RECIPES,
     Kind,
     Method,
@@ -64,6 +66,9 @@ from backend.recipes import (
     data,
     evaluate_script,
     harness,
+    image_data,
+    image_preflight,
+    image_script,
     limits,
     preflight,
     why_not,
@@ -78,7 +83,7 @@ from backend.rules import Rules
 from backend.sequel import Sequel
 from backend.settings import Settings
 from backend.sharing import Sharing
-from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
+from backend.starter import EMBEDDER_ID, IMAGE_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
 from backend.store import Claim, Store, room
 from backend.targets import Target
 from backend.targets.hf_jobs import HfJobs, hardware_of
@@ -325,7 +330,7 @@ class Lab:
             raise BadInput(
                 f"{recipe} can't train {asked['adapter']} here: {why}.", "Choose another adapter.", "cell.off"
             )
-        for name in _names(what, asked, "model", "answerer"):
+        for name in _names(what, asked, "model", "answerer", "pipeline"):
             self.rules.model(name, owner)
         return asked, asked | {field: self._resolved(kind, asked[field], owner) for field, kind in what.names.items()}
 
@@ -343,11 +348,13 @@ class Lab:
         )
         asked, resolved = self.checked(recipe, params, owner)
         self.lenses.check(recipe, resolved)
-        method = self._method(recipe)
-        checked = check(method.params, resolved)
         pace, took = self._measured(recipe, asked, owner, target)
-        folder = limits.local(checked.model)
-        seen = preflight.estimate(recipe, checked, method.wants, folder, place, pace, took)
+        if recipe in PICTURES:
+            seen = image_preflight.estimate(recipe, resolved, place, pace, took)
+        else:
+            method = self._method(recipe)
+            checked = check(method.params, resolved)
+            seen = preflight.estimate(recipe, checked, method.wants, limits.local(checked.model), place, pace, took)
         price = self.hub.rented.price(owner, target, seen["time"]["seconds"], recipe)
         return seen | {"price": price or self.lending.price(target, seen["time"]["seconds"], owner)}
 
@@ -360,13 +367,15 @@ class Lab:
         """(seconds a step, bytes at most) of the newest run there that took as much, if there was one."""
         free = {"dry_run", "max_steps", "num_train_epochs", "seed", "learning_rate", "save_steps", "logging_steps"}
         free.add("evaluate_after")  # what comes later costs the run nothing
+        free |= {"instance_prompt", "validation_prompt", "num_validation_images", "placeholder_token"}
         for run in self.store.runs(owner, 50):
             params = run.job.params
             same = all(asked[name] == params.get(name) for name in asked.keys() - free)
             if not same or (run.job.recipe, hardware_of(run.job.target)) != (recipe, hardware_of(target)):
                 continue
             metrics = self._status(run).metrics
-            pace, rows = metrics.get("seconds_per_step"), metrics.get("rows_per_second")
+            pace = metrics.get("seconds_per_step")
+            rows = metrics.get("rows_per_second") or metrics.get("pictures_per_second")
             if rows and not pace:
                 pace = asked["per_device_train_batch_size"] * asked["gradient_accumulation_steps"] / rows
             if pace and "memory_gb" in metrics:
@@ -574,6 +583,10 @@ class Lab:
                 return self.catalog.answerer(name, owner)
             case "reward":
                 return self._judge(name, owner) if is_place(name) else name
+            case "pipeline":
+                return self.catalog.pipeline(name, owner)
+            case "lesson":
+                return self.catalog.lesson(name, owner)
             case "run":
                 return str(self._mine(name.removeprefix("run/"), owner).folder) if name else ""
 
@@ -653,6 +666,8 @@ class Lab:
         found = self.catalog.datasets(owner)
         if not recipe:
             return found
+        if recipe in PICTURES:
+            return [replace(one, fits=image_data.fits(self.catalog.dataset(one.name, owner))) for one in found]
         wants = self._method(recipe).wants
         return [replace(one, fits=data.fits(self.catalog.dataset(one.name, owner), wants)) for one in found]
 
@@ -674,6 +689,13 @@ class Lab:
         return self.store.upload(owner, path, name or path.name)
 
     @door
+    def upload_pictures(self, owner: str, files: Sequence[Path]) -> str:
+        """Take pictures, or one zip of them, in as a dataset; returns `upload/ID/NAME`."""
+        with tempfile.TemporaryDirectory() as folder:
+            packed = image_data.packed(files, Path(folder) / "pictures.zip")
+            return self.store.upload(owner, packed, packed.name)
+
+    @door
     def look(
         self,
         dataset: str,
@@ -683,7 +705,9 @@ class Lab:
         columns: Mapping[str, str] | None = None,
         rules: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """A dataset as `recipe` sees it, every row of a file checked: see `Method.look`."""
+        """A dataset as `recipe` sees it, every row of a file checked: see `Method.look`, `image_data.look`."""
+        if recipe in PICTURES:
+            return image_data.look(self.catalog.dataset(dataset, owner), self.settings.home, **(rules or {}))
         return self._method(recipe).look(self.catalog.dataset(dataset, owner), limit, columns, rules)
 
     @door
@@ -721,6 +745,8 @@ class Lab:
             return harness.code(check(harness.Params, dict(params)))
         if recipe == "evaluate":
             return self._evaluation_code(check(EvaluateParams, dict(params)), owner)
+        if recipe in PICTURES:
+            return self._picture_code(recipe, params, owner)
         method = self._method(recipe)
         settings = check(method.params, dict(params))
         dataset = self.catalog.dataset(settings.dataset, owner)
@@ -735,6 +761,17 @@ class Lab:
             model=self._model_place(settings.model, owner),
             dataset=self._place(dataset, settings.dataset),
         )
+
+    def _picture_code(self, recipe: str, params: Mapping[str, Any], owner: str) -> str:
+        settings = check(PICTURES[recipe].params, dict(params))
+        asked = settings.model_dump()
+        names = PICTURES[recipe].names.items()
+        places = {
+            field: self._place(str(self._resolved(kind, asked[field], owner)), asked[field])
+            for field, kind in names
+            if asked[field]
+        }
+        return image_script.code(recipe, settings, places)
 
     def _model_place(self, name: str, owner: str) -> str:
         return self._place(self.catalog.model(name, owner), name) if name.startswith("run/") else self._place(name)
@@ -751,6 +788,8 @@ class Lab:
         """Where `name` is on this disk; strangers are shown the last part of a path instead."""
         if self.settings.public:
             return Path(name).name if name.startswith("/") else public_name or name
+        if name == IMAGE_ID:
+            return locate(name)
         there = {MODEL_ID: ready, EMBEDDER_ID: embedder_ready}.get(name)
         return locate(name) if name in SAMPLES or (there and there(self.settings.starter)) else name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
 from collections.abc import Sequence
 from importlib.metadata import packages_distributions, version
@@ -19,7 +20,7 @@ def view_notebook(title: str, script: str, samples: Sequence[Path]) -> str:
     for path in samples:
         if str(path) in script:
             script = script.replace(str(path), path.name)
-            cells.append(_cell("code", f"%%writefile {path.name}\n{path.read_text()}"))
+            cells.append(_file(path.name, path))
     if '"/' in script or "'/" in script:
         cells.append(_cell("markdown", "It names files of the machine it was made on; name yours where it differs."))
     return _whole([*cells, _cell("code", script.strip())])
@@ -46,16 +47,25 @@ def notebook(title: str, script: str, dataset: Path | None = None) -> str:
     cells = [
         _cell("markdown", f"# {title}\n\nMade by Atelier. With a GPU (Runtime → Change runtime type) it is quicker.")
     ]
-    cells.append(_cell("code", "%pip install -q " + " ".join(f"{name}=={version(name)}" for name in NEEDED)))
+    needed = packages(script) if "diffusers" in script else " ".join(f"{name}=={version(name)}" for name in NEEDED)
+    cells.append(_cell("code", f"%pip install -q {needed}"))
     if dataset is not None:
         name = f"data{dataset.suffix}"
         script = script.replace(json.dumps(str(dataset), ensure_ascii=False), json.dumps(name))
         if dataset.stat().st_size <= EMBEDDED and dataset.suffix != ".parquet":
             cells.append(_cell("markdown", "The data that the run learned from."))
-            cells.append(_cell("code", f"%%writefile {name}\n{dataset.read_text()}"))
+            cells.append(_file(name, dataset))
         else:
             cells.append(_cell("markdown", f"Upload the data first, as `{name}`: it is too large to travel in here."))
     return _whole([*cells, _cell("code", script.strip())])
+
+
+def _file(name: str, path: Path) -> dict[str, Any]:
+    """A cell that writes the file `name`."""
+    if path.suffix != ".zip":
+        return _cell("code", f"%%writefile {name}\n{path.read_text()}")
+    packed = base64.b64encode(path.read_bytes()).decode()
+    return _cell("code", f'import base64\n\nopen("{name}", "wb").write(base64.b64decode("{packed}"))')
 
 
 def _whole(cells: list[dict[str, Any]]) -> str:

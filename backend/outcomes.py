@@ -22,19 +22,21 @@ from typing import TYPE_CHECKING, Any
 
 from backend import events as ev
 from backend.card import Story, card
+from backend.card_pictures import drawn, image_card
 from backend.door import door
 from backend.errors import BadInput, NotFound
 from backend.jobs import Run
 from backend.notebook import notebook, view_notebook
-from backend.recipes import METHODS
+from backend.recipes import METHODS, PICTURES
 from backend.recipes.loading import hub_errors
-from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
+from backend.starter import EMBEDDER_ID, IMAGE_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
 from backend.store import room
 
 if TYPE_CHECKING:
     from backend.lab import Lab
 
-MADE = ("adapter", "model", "gguf")  # kinds of artifact that are taken away
+MADE = ("adapter", "model", "gguf", *PICTURES)  # kinds of artifact that are taken away
+TRAINED = {**METHODS, **PICTURES}
 MOST = 24  # runs of a sweep
 LONGEST = 300_000  # characters of code in a notebook
 _STORED = (".safetensors", ".gguf")  # weights don't get smaller by packing
@@ -53,6 +55,8 @@ class Outcomes:
         status = self.lab.status(run.id, owner)
         if run.id != run_id:
             status["artifacts"] = self.lab.status(run_id, owner)["artifacts"]
+        if run.job.recipe in PICTURES:
+            return image_card(status, run.folder)
         return card(status, Story.read(_events(run.log)), self.lab.lineage(run_id, owner))
 
     @door
@@ -72,7 +76,9 @@ class Outcomes:
         script = self.lab.code(run.job.recipe, params, owner)
         if params["model"] == MODEL_ID:  # elsewhere it comes from the Hub
             script = script.replace(json.dumps(locate(MODEL_ID)), json.dumps(MODEL_ID))
-        title = f"{METHODS[run.job.recipe].title} of {Path(params['model']).name}"
+        if params["model"] == IMAGE_ID:  # it is nowhere else
+            script = script.replace(json.dumps(locate(IMAGE_ID)), json.dumps("pipeline"))
+        title = f"{TRAINED[run.job.recipe].title} of {Path(params['model']).name}"
         return notebook(title, script, place if local else None)
 
     @door
@@ -158,6 +164,8 @@ class Outcomes:
                 "Wait for its first saved adapter, or stop it with Save.",
                 "run.nothing",
             )
+        if run.job.recipe in PICTURES:
+            parts |= {f"pictures/{path.name}": path for path in drawn(run.folder)}
         parts["README.md"] = self.card(run_id, owner)
         try:
             parts["train.py"] = self.script(run_id, owner)
@@ -169,7 +177,7 @@ class Outcomes:
     def _trained(self, run_id: str, owner: str) -> Run:
         """The run that trained: itself, or the one that a merge or an export was made from."""
         run = self.lab.run(run_id, owner)
-        while run.job.recipe not in METHODS:
+        while run.job.recipe not in TRAINED:
             source = str(run.job.params.get("run", ""))
             if not source.startswith("run/"):
                 raise NotFound(f"Run {run.id} trained nothing.", "Choose one that did.", "run.untrained")

@@ -1,4 +1,4 @@
-"""What can be launched: `RECIPES`, which are the training `METHODS` and the `OTHERS`.
+"""What can be launched: `RECIPES`, which are the training `METHODS`, those that teach by `PICTURES`, and `OTHERS`.
 
 Each also runs alone: `python -m backend.recipes.sft params.json`.
 
@@ -19,7 +19,8 @@ from pydantic import BaseModel
 from backend.recipes import data
 from backend.recipes.params import TrainParams
 
-Kind = Literal["model", "dataset", "adapter", "answerer", "reward", "run"]  # see Catalog; `run` becomes its folder
+# See Catalog; `run` becomes its folder, `lesson` the adapter of an image model in it.
+Kind = Literal["model", "dataset", "adapter", "answerer", "reward", "run", "pipeline", "lesson"]
 
 TRAINS: Mapping[str, Kind] = {"model": "model", "dataset": "dataset", "start_from": "adapter"}  # names in TrainParams
 
@@ -135,6 +136,21 @@ METHODS: dict[str, Method] = {
     ),
 }
 
+PICTURES: dict[str, Recipe] = {  # what teaches image models; Tune draws their forms, too
+    "image_lora": Recipe(
+        "backend.recipes.image_lora",
+        "Image LoRA",
+        "Learns from a few pictures to draw one thing, which a rare word then calls up. In the manner of DreamBooth.",
+        {"model": "pipeline", "dataset": "dataset", "start_from": "lesson"},
+    ),
+    "textual_inversion": Recipe(
+        "backend.recipes.textual_inversion",
+        "Textual inversion",
+        "Learns one new word for what a few pictures show, and changes nothing else of the model.",
+        {"model": "pipeline", "dataset": "dataset"},
+    ),
+}
+
 OTHERS: dict[str, Recipe] = {
     "merge": Recipe(
         "backend.recipes.merge",
@@ -186,7 +202,7 @@ OTHERS: dict[str, Recipe] = {
     ),
 }
 
-RECIPES: dict[str, Recipe] = {**METHODS, **OTHERS}
+RECIPES: dict[str, Recipe] = {**METHODS, **PICTURES, **OTHERS}
 
 
 def why_not(method: str, adapter: str, device: str = "mps" if sys.platform == "darwin" else "cpu") -> str:

@@ -7,13 +7,15 @@ import io
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from backend.errors import BadData, BadInput
 from backend.recipes import table
 from backend.recipes.checking import Finding
+from backend.recipes.params import check
 from backend.recipes.reading import Wrong
+from backend.starter import locate
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,6 +29,7 @@ FEW, MANY = 3, 1_000  # pictures from which, and up to which, nothing is said of
 LOOKED_AT = 200  # pictures that are checked before a run; the run checks all
 _CHUNK = 16  # pictures read at a time
 _THUMB = 112  # pixels
+_IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Report:
 
 def opened(dataset: str, folder: Path) -> Table:
     """The dataset as a table with a column of pictures. Raises BadData, NotFound, HubError."""
-    found = table.open(table.TableParams(dataset=dataset), folder)
+    found = table.open(check(table.TableParams, {"dataset": dataset}), folder)
     if not any(column.kind == "image" for column in found.columns):
         raise BadData(
             f"{Path(dataset).name!r} has no pictures; its columns are {', '.join(c.name for c in found.columns[:8])}.",
@@ -157,7 +160,8 @@ def _opened(data: bytes | None) -> tuple[Image, list[str]]:
     if not data:
         raise Wrong("it is empty; leave it out.", "it is empty")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data)) as file:
+            image: Image.Image = file
             if image.width * image.height > PIXELS:
                 raise Wrong(
                     f"it has {image.width}×{image.height} pixels; at most {PIXELS // 1_000_000} million are opened. "
@@ -212,7 +216,8 @@ def look(dataset: str, folder: Path, bad_rows: str = "stop", same_rows: str = "k
     `thumbs` are WebP in bytes, `captions` the columns with text. Raises BadData, NotFound, HubError.
     """
     found = opened(dataset, folder)
-    report, thumbs = Report(), []
+    report = Report()
+    thumbs: list[bytes] = []
     for picture in checked(found, report, _THUMB, most=LOOKED_AT):
         if len(thumbs) < 24:
             thumbs.append(webp(picture.image, _THUMB))
@@ -230,6 +235,26 @@ def look(dataset: str, folder: Path, bad_rows: str = "stop", same_rows: str = "k
         "report": report.plain(),
         "problem": problem and {"code": problem.code, "message": problem.message, "hint": problem.hint},
     }
+
+
+def fits(place: str) -> bool:
+    """Whether a file of this machine holds pictures, as far as it tells at a glance."""
+    path = Path(locate(place))
+    if zipfile.is_zipfile(path) and path.suffix == ".zip":
+        with zipfile.ZipFile(path) as packed:
+            return any(PurePosixPath(name).suffix.lower() in _IMAGES for name in packed.namelist())
+    if path.suffix == ".parquet" and path.is_file():
+        import pyarrow.parquet as pq
+
+        return any(set(kind.names) >= {"bytes", "path"} for kind in _structs(pq.read_schema(path)))
+    return path.is_dir() and any(one.suffix.lower() in _IMAGES for one in path.rglob("*"))
+
+
+def _structs(schema: Any) -> list[Any]:
+    """The kinds of the columns that have parts."""
+    import pyarrow
+
+    return [field.type for field in schema if pyarrow.types.is_struct(field.type)]
 
 
 def number(many: int) -> list[str]:

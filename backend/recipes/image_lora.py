@@ -198,9 +198,7 @@ def _other(params: Params, there: dict[str, Tensor]) -> BadInput:
     )
 
 
-def class_pictures(
-    painter: image_model.Painter, params: Params, folder: Path, side: int
-) -> list[image_data.Picture]:
+def class_pictures(painter: image_model.Painter, params: Params, folder: Path, side: int) -> list[image_data.Picture]:
     """Pictures of the class as the model draws it before it learns; drawn once and kept."""
     from PIL import Image
 

@@ -175,7 +175,7 @@ class Painter:
 
         many = len(latents)
         if self.flows:
-            where = torch.sigmoid(torch.randn(many, generator=dice))  # as Stable Diffusion 3 was trained, arXiv 2403.03206
+            where = torch.sigmoid(torch.randn(many, generator=dice))  # arXiv 2403.03206
             steps, levels = self.scheduler.timesteps, self.scheduler.sigmas
             picked = (where * len(steps)).long().clamp(max=len(steps) - 1)
             level = levels[picked].to(latents).view(-1, 1, 1, 1)
@@ -192,7 +192,9 @@ class Painter:
             case "sample":
                 wanted = latents
             case other:
-                raise BadInput(f"The model's scheduler predicts {other!r}, which can't be taught here.", "Take another.")
+                raise BadInput(
+                    f"The model's scheduler predicts {other!r}, which can't be taught here.", "Take another."
+                )
         return noisy, times.to(latents.device), wanted
 
     def guess(self, noisy: Tensor, times: Tensor, hints: Sequence[Hint]) -> Tensor:

@@ -37,7 +37,7 @@ class ImageTrainParams(Settings):
         0, ge=0, le=4096, title="Resolution", description="Side of the square pictures become; 0: the model's own"
     )
     learning_rate: float | None = Field(
-        None, gt=0, le=10, title="Learning rate", description="The highest of the schedule. Empty: what suits the model",
+        None, gt=0, le=10, title="Learning rate", description="The highest of the schedule. Empty: what suits it",
         examples=[0.0001],
     )  # fmt: skip
     per_device_train_batch_size: int = Field(4, ge=1, le=256, title="Batch size", description="Pictures at a time")
@@ -77,9 +77,7 @@ class ImageTrainParams(Settings):
     on_divergence: Literal["stop", "warn"] = Field(
         "stop", title="When it goes astray", description="Loss not a number, or three times what it was at first"
     )
-    dry_run: bool = Field(
-        False, title="Dry run", description="Three steps, to measure memory and time; keeps nothing"
-    )
+    dry_run: bool = Field(False, title="Dry run", description="Three steps, to measure memory and time; keeps nothing")
     seed: int = Field(0, ge=0, lt=2**32, title="Seed", description="The same seed gives the same run")
 
     @model_validator(mode="before")

@@ -270,7 +270,10 @@ def run(
         painter.net.enable_gradient_checkpointing()
         painter.net.train()
     examples = _examples(painter, params, pictures, kept)
-    trained, size = sum(one.numel() for one in taught.trained.values()), sum(p.numel() for p in painter.net.parameters())
+    trained, size = (
+        sum(one.numel() for one in taught.trained.values()),
+        sum(p.numel() for p in painter.net.parameters()),
+    )
     say(ev.Logged(text=f"Training {trained / 1e6:.3g} million weights beside a denoiser of {size / 1e6:.3g} million."))
     trainer = Trainer(painter, taught, examples, params, folder / FOLDER, artist)
     watching = reporter(folder, say, params.rows, params.save_steps, artist, False)

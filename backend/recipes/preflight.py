@@ -69,7 +69,7 @@ def estimate(
         },
         "time": {"steps": steps, "seconds_per_step": pace, "seconds": steps * pace if pace and steps else None},
         "disk": {"needed": disk, "free": place.disk},
-        "verdict": _verdict(total, disk, place, bool(measured)),
+        "verdict": verdict(total, disk, place, bool(measured)),
         "fixes": fixes,
     }
 
@@ -140,7 +140,7 @@ def _disk(params: TrainParams, needed: memory.Memory) -> int:
     return needed.trained * (12 * _CHECKPOINTS + 4) + 20_000_000
 
 
-def _verdict(total: int, disk: int, place: Place, measured: bool) -> dict[str, str]:
+def verdict(total: int, disk: int, place: Place, measured: bool) -> dict[str, str]:
     """{level: ok, tight, no or unknown; text}."""
     if not total:
         return {"level": "unknown", "text": "How much it needs is known once the model is here; a dry run tells."}

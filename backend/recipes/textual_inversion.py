@@ -56,7 +56,10 @@ def preflight(params: Params) -> None:
     """What is known to be wrong before anything is loaded. Raises BadInput."""
     image_model.check(params.model)
     word = params.placeholder_token
-    for name, prompt in (("instance_prompt", params.instance_prompt), *(("validation_prompt", p) for p in params.shown)):
+    for name, prompt in (
+        ("instance_prompt", params.instance_prompt),
+        *(("validation_prompt", p) for p in params.shown),
+    ):
         if word not in prompt:
             raise BadInput(
                 f"{name} is {prompt!r}; the new word {word!r} is not in it, so nothing of it would be learned or seen.",

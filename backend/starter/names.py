@@ -12,6 +12,7 @@ SAMPLES: dict[str, Path] = {
     f"sample/{name}": Path(__file__).parent / "data" / f"{name}.jsonl"
     for name in ("instructions", "preferences", "evaluation", "forgetting")
 }
+SAMPLES["sample/mascot"] = Path(__file__).parent / "data" / "mascot.zip"  # pictures
 
 IMAGE_ID = "atelier/emoji-64"  # draws small pictures
 _PIPELINE = Path(__file__).parent / "pictures" / "pipeline"

@@ -14,6 +14,7 @@ from backend.targets import freight
 ROOT = Path(__file__).resolve().parents[2]
 STACK = (  # of requirements.txt, what recipes need
     *("transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate", "huggingface_hub", "torch", "gguf"),
+    *("diffusers", "pillow"),
     *("pydantic", "psutil", "evaluate", "scipy", "sacrebleu", "rouge-score", "nltk", "jsonschema", "duckdb", "pyarrow"),
 )
 # What the job runs: fetch the repository, install what is missing, hand over to freight.py, which came along.
