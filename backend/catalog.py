@@ -21,7 +21,7 @@ from backend.recipes.loading import hub_errors
 from backend.recipes.part import Part
 from backend.recipes.provider import NAME as PROVIDER
 from backend.settings import Settings
-from backend.starter import EMBEDDER_ID, IMAGE_ID, MODEL_ID, SAMPLES, embedder_ready
+from backend.starter import EMBEDDER_ID, MODEL_ID, SAMPLES, embedder_ready
 from backend.store import Store
 
 HUB_ID = re.compile(r"[\w.\-]{1,96}(/[\w.\-]{1,96})?")
@@ -111,44 +111,6 @@ class Catalog:
             )
         self._on_hub(name, "model")
         return name
-
-    def pipeline(self, name: str, owner: str = "") -> str:
-        """What a process loads for the image model `name`. Raises NotFound, Gated, HubError, BadInput."""
-        name = name.strip() or IMAGE_ID
-        if name == IMAGE_ID:
-            return name
-        if name.startswith(("models/", "/", "~", ".")):
-            mine = self.settings.home / "models" / Path(name).name
-            folder = mine if name.startswith("models/") else self._own_path(name)
-            if not (folder / "model_index.json").exists():
-                raise NotFound(
-                    f"{name[:120]!r} is no diffusers pipeline: it has no model_index.json.",
-                    f"Choose an image model, such as {IMAGE_ID}, or point to a folder saved with save_pretrained.",
-                    "model.no_pipeline",
-                )
-            return str(folder)
-        if not _HUB_ID.fullmatch(name):
-            raise BadInput(
-                f"The image model {name[:80]!r} is neither a Hub id nor a folder.",
-                f"Write it as owner/name, for example {IMAGE_ID}.",
-                "model.invalid",
-            )
-        self._on_hub(name, "pipeline")
-        return name
-
-    def lesson(self, name: str, owner: str) -> str:
-        """The folder of what `run/ID` taught an image model, or a path of one's own; '' stays ''."""
-        if not (name := name.strip()):
-            return ""
-        run = self._run(name, owner)
-        folder = run.folder / "adapter" if run else self._own_path(name)
-        if run and not (folder / "adapter.json").exists():
-            raise NotFound(
-                f"Run {run.id} has taught no image model anything yet.",
-                "Choose a run of Image LoRA, or stop it with Save.",
-                "adapter.unknown",
-            )
-        return str(folder)
 
     def kind(self, name: str, task: str) -> str:
         """The kind of the model `name`, as backend.engines.tasks tells them; of one not on this disk, the likeliest."""
@@ -375,10 +337,7 @@ class Catalog:
         from huggingface_hub import constants, try_to_load_from_cache
 
         repo_type = "dataset" if kind == "dataset" else "model"
-        probe = {
-            "model": "config.json", "adapter": "adapter_config.json", "dataset": "README.md",
-            "pipeline": "model_index.json",
-        }[kind]  # fmt: skip
+        probe = {"model": "config.json", "adapter": "adapter_config.json", "dataset": "README.md"}[kind]
         if isinstance(try_to_load_from_cache(name, probe, constants.HF_HUB_CACHE, repo_type=repo_type), str):
             return
         api = self.ask_hub(name)

@@ -584,9 +584,9 @@ class Lab:
             case "reward":
                 return self._judge(name, owner) if is_place(name) else name
             case "pipeline":
-                return self.catalog.pipeline(name, owner)
+                return self.pictures.catalog.model(name, owner)
             case "lesson":
-                return self.catalog.lesson(name, owner)
+                return self.pictures.catalog.adapter(name, owner) if name else ""
             case "run":
                 return str(self._mine(name.removeprefix("run/"), owner).folder) if name else ""
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from backend.recipes import data
 from backend.recipes.params import TrainParams
 
-# See Catalog; `run` becomes its folder, `lesson` the adapter of an image model in it.
+# See Catalog; `run` becomes its folder. `pipeline` and `lesson`, models that draw and what was taught: ImageCatalog.
 Kind = Literal["model", "dataset", "adapter", "answerer", "reward", "run", "pipeline", "lesson"]
 
 TRAINS: Mapping[str, Kind] = {"model": "model", "dataset": "dataset", "start_from": "adapter"}  # names in TrainParams

@@ -42,6 +42,12 @@ def folder_of(name: str) -> Path | None:
 
 def check(name: str) -> None:
     """What a pipeline's files tell without loading it. Raises BadInput."""
+    if Path(name).is_file():
+        raise BadInput(
+            f"{short_name(name)!r} is a checkpoint in one file, which can be drawn with and not taught.",
+            "Choose a folder saved with save_pretrained, or a Hub id.",
+            "model.no_pipeline",
+        )
     place = folder_of(name)
     if place is None:
         return
