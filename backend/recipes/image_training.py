@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backend import events as ev
-from backend.errors import BadData
+from backend.errors import BadData, BadInput
 from backend.recipes import checkpoints, device, image_data, image_model
 from backend.recipes.callbacks import FOLDER, Reporter, peak_memory, reporter
 from backend.recipes.image_params import ImageTrainParams
@@ -306,6 +306,14 @@ def _pictures(params: ImageTrainParams, folder: Path, side: int) -> list[image_d
         for one in found.values():
             numbers = ", ".join(map(str, one.rows)) + (" …" if one.count > len(one.rows) else "")
             say(ev.Logged(level=level, text=f"{words} {one.rule}: {one.count:,} (picture {numbers})."))
+    word = getattr(params, "placeholder_token", "")
+    for at, one in enumerate(pictures, 1):
+        if word and one.caption and word not in one.caption:
+            raise BadInput(
+                f"The caption of picture {at} is {one.caption[:80]!r}; the new word {word!r} is not in it.",
+                "Write it into every caption, or leave caption_column empty.",
+                "prompt.token",
+            )
     for line in image_data.number(len(pictures)):
         say(ev.Logged(level="warning", text=line))
     return pictures
