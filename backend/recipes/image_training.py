@@ -307,10 +307,10 @@ def _pictures(params: ImageTrainParams, folder: Path, side: int) -> list[image_d
             numbers = ", ".join(map(str, one.rows)) + (" …" if one.count > len(one.rows) else "")
             say(ev.Logged(level=level, text=f"{words} {one.rule}: {one.count:,} (picture {numbers})."))
     word = getattr(params, "placeholder_token", "")
-    for at, one in enumerate(pictures, 1):
-        if word and one.caption and word not in one.caption:
+    for at, picture in enumerate(pictures, 1):
+        if word and picture.caption and word not in picture.caption:
             raise BadInput(
-                f"The caption of picture {at} is {one.caption[:80]!r}; the new word {word!r} is not in it.",
+                f"The caption of picture {at} is {picture.caption[:80]!r}; the new word {word!r} is not in it.",
                 "Write it into every caption, or leave caption_column empty.",
                 "prompt.token",
             )
