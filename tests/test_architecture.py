@@ -91,7 +91,8 @@ def test_siblings_do_not_know_one_another(package: str) -> None:
 def test_recipes_know_only_their_neighbours() -> None:
     allowed = ["backend.recipes", *(f"backend.{part}" for part in FOR_RECIPES)]
     tables = {(m, found) for m, found in every_import("backend.recipes") if within(found, "backend.tables")}
-    assert {m for m, _ in tables} <= {f"backend.recipes.{name}" for name in ("table", "quality", "generate", "image_data")}
+    openers = ("table", "quality", "generate", "image_data")
+    assert {m for m, _ in tables} <= {f"backend.recipes.{name}" for name in openers}
     assert [
         p
         for p in sorted({*every_import("backend.recipes")} - tables)
