@@ -19,7 +19,7 @@ HEAVY = {"accelerate", "bitsandbytes", "datasets", "diffusers", "evaluate", "pef
 SIBLINGS = ("ui.tabs", "backend.targets", "backend.metrics")
 FOR_UI = (  # of the backend
     *("lab", "data", "jobs", "events", "errors", "catalog", "recipes", "metrics", "evaluations"),
-    *("engines.text", "engines.tasks", "engines.image"),
+    *("engines.text", "engines.tasks", "engines.image", "engines.picture"),
 )
 FOR_RECIPES = ("events", "errors", "starter", "settings", "metrics")  # of the backend, besides the neighbours
 FOR_ENGINES = ("recipes.loading", "recipes.device", "recipes.params", "recipes.provider")  # of the recipes

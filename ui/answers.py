@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from backend import events as ev
 from backend.errors import BadInput, LabError
@@ -27,6 +27,19 @@ ENDS = {
 }
 
 Stream = Generator[ev.Event, None, None]
+
+
+class Fold(Protocol):
+    """What grows by events. `ended` is '' while it goes on."""
+
+    ended: str
+
+    def add(self, event: ev.Event) -> None: ...
+
+    def fail(self, error: LabError) -> None: ...
+
+
+F = TypeVar("F", bound=Fold)
 
 
 @dataclass
@@ -120,13 +133,19 @@ def meter(answer: Answer) -> str:
 def together(
     streams: Sequence[Stream], begun: Sequence[str] = (), stop: threading.Event | None = None
 ) -> Generator[list[Answer], None, None]:
-    """Read all `streams` at once; give the answers so far at most 15 times a second, and at least 4.
+    """The answers so far of all `streams`, as `folded` gives them; `begun` are the texts that they go on from."""
+    return folded([Answer(text=text) for text in begun or [""] * len(streams)], streams, stop)
+
+
+def folded(
+    answers: list[F], streams: Sequence[Stream], stop: threading.Event | None = None
+) -> Generator[list[F], None, None]:
+    """Read all `streams` at once, each into its fold; give these at most 15 times a second, and at least 4.
 
     Each stream has a thread, as reading one blocks until its next token. Closing this closes them, each within
     a step, and so does `stop`, after which the last look is given. A LabError of a stream becomes its answer's `error`
-    and the others go on. `begun` are the texts that they go on from.
+    and the others go on.
     """
-    answers = [Answer(text=text) for text in begun or [""] * len(streams)]
     arrived: list[tuple[int, ev.Event | None]] = []
     news, closed = threading.Condition(), threading.Event()
 

@@ -24,6 +24,7 @@ class Page:
     tabs: gr.Tabs  # ids: text · data · tune · run
     run: gr.State  # id of the run shown, '' for none; `?run=ID` sets it too
     chat_with: gr.State  # [model, adapter] to talk to, [] for no wish
+    draw_with: gr.State  # [model, adapter, words of the prompt] to draw with, the last may lack; [] for no wish
     model: gr.State  # [tab, model]: the model that Tune or Evaluate takes over, [] for no wish
     dataset: gr.State  # the dataset that the Tune tab takes over, '' for no wish
     look: gr.State  # what the Data tab opens, {} for no wish: keys of its view, and `findings`, a run of checks

@@ -20,11 +20,12 @@ from backend.lab import Lab
 from ui import api, runs, sessions, sign_in
 from ui.lent import bar, lent, name
 from ui.page import Page
-from ui.tabs import data, evaluate, hub, run, text, tune
+from ui.tabs import data, evaluate, hub, images, run, text, tune
 from ui.visitor import Names, Tokens, owner
 
 TABS = (
     ("text", "Text", text.build),
+    ("images", "Images", images.build),
     ("data", "Data", data.build),
     ("tune", "Tune", tune.build),
     ("evaluate", "Evaluate", evaluate.build),
@@ -48,6 +49,7 @@ def build(lab: Lab) -> gr.Blocks:
         # Made out here: what is made inside Tabs counts as one of them, and the tabs change places.
         shown, wish, clone, dataset = gr.State(""), gr.State([]), gr.State(""), gr.State("")
         message, measured, model, look = gr.State(""), gr.State(""), gr.State([]), gr.State({})
+        drawing = gr.State([])
         with gr.Row(elem_id="header"):
             header = gr.HTML(name(lab.where()), padding=False)
             sign_in.draw(lab, blocks)
@@ -56,8 +58,9 @@ def build(lab: Lab) -> gr.Blocks:
         refused = bar(lab)
         with gr.Tabs(elem_id="tabs") as tabs:
             page = Page(
-                blocks=blocks, tabs=tabs, run=shown, chat_with=wish, model=model, dataset=dataset, look=look,
-                clone=clone, message=message, evaluate=measured, has=frozenset(key for key, *_ in tabs_of(lab)),
+                blocks=blocks, tabs=tabs, run=shown, chat_with=wish, draw_with=drawing, model=model, dataset=dataset,
+                look=look, clone=clone, message=message, evaluate=measured,
+                has=frozenset(key for key, *_ in tabs_of(lab)),
             )  # fmt: skip
             for key, title, make in tabs_of(lab):
                 with gr.Tab(title, id=key, elem_id=f"tab-{key}"):
@@ -124,7 +127,10 @@ def launch(lab: Lab) -> gr.Blocks:
         theme=_theme(),
         css_paths=[
             STYLE,
-            *(STYLE.with_name(f"{name}.css") for name in ("runs", "data", "tasks", "evaluate", "hub", "chat")),
+            *(
+                STYLE.with_name(f"{name}.css")
+                for name in ("runs", "data", "tasks", "evaluate", "hub", "images", "chat")
+            ),
         ],
         head=HEAD,
         allowed_paths=[MEDIA_ROOT],  # the example pictures and recordings that Gradio brings along

@@ -36,6 +36,7 @@ def drawn(part: Callable[[Lab, Page], None], lab: Lab) -> gr.Blocks:
                     tabs,
                     run=gr.State(""),
                     chat_with=gr.State([]),
+                    draw_with=gr.State([]),
                     model=gr.State([]),
                     dataset=gr.State(""),
                     look=gr.State({}),

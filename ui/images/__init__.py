@@ -1,0 +1,1 @@
+"""The Images tab's panels and its HTML."""

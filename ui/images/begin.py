@@ -1,0 +1,116 @@
+"""Beginning from a picture: image-to-image, a part painted over, a larger canvas, and what a ControlNet keeps to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import gradio as gr
+from backend.engines.image import ImageParams
+from backend.engines.picture import opened
+from gradio.data_classes import FileData
+
+from ui.forms import Form
+from ui.images import canvas
+from ui.images.desk import PRIVATE, Desk
+from ui.images.form import Fields, whole
+from ui.toasts import silently, toasts
+
+SIDES = ("left", "top", "right", "bottom")
+
+
+class Picture(gr.Image):
+    """An image whose file comes as it was sent: the engine says what is wrong with a broken one."""
+
+    is_template = True
+
+    def preprocess(self, payload: FileData | None) -> str | None:  # type: ignore[override]
+        return payload.path if payload else None
+
+
+def build(desk: Desk, fields: Fields) -> gr.HTML:
+    """Where it is called. Returns the line that tells, beside the prompt, from what drawing begins."""
+    picture = Picture(
+        label="Picture", type="filepath", image_mode=None, sources=["upload", "clipboard"], height=200,
+        buttons=[], elem_id="image-picture",
+    )  # fmt: skip
+    strength = Form(ImageParams, only=("strength",), prefix="image").components[0]
+    with gr.Accordion("Draw only a part anew", open=False, elem_id="image-part"):
+        gr.HTML("<p class=quiet>Paint over what should be drawn anew; the rest stays as it is.</p>", padding=False)
+        editor = gr.ImageEditor(
+            type="pil", sources=(), transforms=(), layers=False, show_label=False, buttons=[], height=380,
+            brush=gr.Brush(default_size=40, colors=["#14b8a6"], default_color="#14b8a6", color_mode="fixed"),
+            elem_id="image-editor",
+        )  # fmt: skip
+    with gr.Accordion("More canvas around it", open=False, elem_id="image-canvas"):
+        gr.HTML("<p class=quiet>Pixels added on each side; what is there is drawn on.</p>", padding=False)
+        with gr.Row(elem_classes="fields"):
+            sides = [
+                gr.Textbox("0", label=one.capitalize(), max_lines=1, min_width=90, elem_id=f"image-{one}")
+                for one in SIDES
+            ]
+    with gr.Accordion("Keep to lines, depth or pose (ControlNet)", open=False, elem_id="image-control"):
+        model, scale = Form(ImageParams, only=("control_model", "control_scale"), prefix="image").components
+        control = Picture(
+            label="Control picture", type="filepath", image_mode=None, sources=["upload", "clipboard"], height=160,
+            buttons=[], elem_id="image-control-image",
+        )  # fmt: skip
+    fields.add(picture=picture, strength=strength, editor=editor, **dict(zip(SIDES, sides, strict=True)))
+    fields.add(control_model=model, control_scale=scale, control_image=control)
+
+    @toasts
+    def on_picture(path: str | None) -> Any:
+        """A new picture is there to be painted on; what was painted on the last one is gone with it."""
+        if not path:
+            return None
+        return {"background": canvas.roomy(opened(path)), "layers": [], "composite": None}
+
+    picture.change(on_picture, picture, editor, **PRIVATE)
+    return _line(picture, fields)
+
+
+def _line(picture: gr.Image, fields: Fields) -> gr.HTML:
+    """Says beside the prompt that drawing begins from a picture, and how to go without."""
+    line = gr.HTML(elem_id="image-from", padding=False, js_on_load=_DROP, render=False)
+
+    def on_change(path: str | None, strength: str) -> str:
+        if not path:
+            return ""
+        told = f"Begins from the picture you gave · strength {escape(str(strength))}"
+        return f"{told} <button type=button>Without it</button>"
+
+    for event in (picture.change, fields["strength"].change):
+        event(silently(on_change), [picture, fields["strength"]], line, **PRIVATE)
+    line.drop(lambda: None, None, picture, **PRIVATE)
+    return line
+
+
+_DROP = """element.addEventListener("click", event => { if (event.target.closest("button")) trigger("drop", {}); });"""
+
+
+def asked(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the pictures of the form add to a request. Raises BadInput."""
+    more: dict[str, Any] = {}
+    if given["control_model"] and given["control_image"]:
+        more |= {name: given[name] for name in ("control_model", "control_image", "control_scale")}
+    elif given["control_model"]:
+        more |= {"control_model": given["control_model"]}  # the engine says what is missing
+    path = given["picture"]
+    if not path:
+        return more
+    more |= {"image": path, "strength": given["strength"]}
+    left, top, right, bottom = (whole(given[one] or "0", one.capitalize()) for one in SIDES)
+    if any((left, top, right, bottom)):
+        image, mask = canvas.extended(opened(path), (left, top, right, bottom))
+        folder = desk.fresh()
+        image.save(folder / "canvas.png")
+        mask.save(folder / "mask.png")
+        return more | {"image": str(folder / "canvas.png"), "mask": str(folder / "mask.png"),
+                       "width": image.width, "height": image.height, "strength": 1.0}  # fmt: skip
+    layers = (given["editor"] or {}).get("layers") or []
+    if layers and (mask := canvas.painted(layers, opened(path).size)):
+        place = desk.fresh() / "mask.png"
+        mask.save(place)
+        more["mask"] = str(place)
+    return more
