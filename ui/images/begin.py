@@ -7,34 +7,36 @@ from html import escape
 from typing import Any
 
 import gradio as gr
-from backend.engines.image import ImageParams
-from backend.engines.picture import opened
 from gradio.data_classes import FileData
 
+from backend.engines.image import ImageParams
+from backend.engines.picture import opened
 from ui.forms import Form
 from ui.images import canvas
-from ui.images.desk import PRIVATE, Desk
+from ui.images.desk import PRESS, PRIVATE, Desk
 from ui.images.form import Fields, whole
 from ui.toasts import silently, toasts
 
 SIDES = ("left", "top", "right", "bottom")
 
 
-class Picture(gr.Image):
-    """An image whose file comes as it was sent: the engine says what is wrong with a broken one."""
+def _picture(label: str, elem_id: str, height: int) -> gr.Image:
+    """Its file comes as it was sent: the engine says what is wrong with a broken one, where Gradio's reading fails."""
+    part = gr.Image(
+        label=label, type="filepath", image_mode=None, sources=["upload", "clipboard"], height=height, buttons=[],
+        elem_id=elem_id,
+    )  # fmt: skip
+    part.preprocess = _as_sent  # type: ignore[method-assign]
+    return part
 
-    is_template = True
 
-    def preprocess(self, payload: FileData | None) -> str | None:  # type: ignore[override]
-        return payload.path if payload else None
+def _as_sent(payload: FileData | None) -> str | None:
+    return payload.path if payload else None
 
 
 def build(desk: Desk, fields: Fields) -> gr.HTML:
     """Where it is called. Returns the line that tells, beside the prompt, from what drawing begins."""
-    picture = Picture(
-        label="Picture", type="filepath", image_mode=None, sources=["upload", "clipboard"], height=200,
-        buttons=[], elem_id="image-picture",
-    )  # fmt: skip
+    picture = _picture("Picture", "image-picture", 200)
     strength = Form(ImageParams, only=("strength",), prefix="image").components[0]
     with gr.Accordion("Draw only a part anew", open=False, elem_id="image-part"):
         gr.HTML("<p class=quiet>Paint over what should be drawn anew; the rest stays as it is.</p>", padding=False)
@@ -52,10 +54,7 @@ def build(desk: Desk, fields: Fields) -> gr.HTML:
             ]
     with gr.Accordion("Keep to lines, depth or pose (ControlNet)", open=False, elem_id="image-control"):
         model, scale = Form(ImageParams, only=("control_model", "control_scale"), prefix="image").components
-        control = Picture(
-            label="Control picture", type="filepath", image_mode=None, sources=["upload", "clipboard"], height=160,
-            buttons=[], elem_id="image-control-image",
-        )  # fmt: skip
+        control = _picture("Control picture", "image-control-image", 160)
     fields.add(picture=picture, strength=strength, editor=editor, **dict(zip(SIDES, sides, strict=True)))
     fields.add(control_model=model, control_scale=scale, control_image=control)
 
@@ -72,21 +71,18 @@ def build(desk: Desk, fields: Fields) -> gr.HTML:
 
 def _line(picture: gr.Image, fields: Fields) -> gr.HTML:
     """Says beside the prompt that drawing begins from a picture, and how to go without."""
-    line = gr.HTML(elem_id="image-from", padding=False, js_on_load=_DROP, render=False)
+    line = gr.HTML(elem_id="image-from", padding=False, js_on_load=PRESS, render=False)
 
     def on_change(path: str | None, strength: str) -> str:
         if not path:
             return ""
         told = f"Begins from the picture you gave · strength {escape(str(strength))}"
-        return f"{told} <button type=button>Without it</button>"
+        return f'{told} <button type="button" data-act="drop">Without it</button>'
 
     for event in (picture.change, fields["strength"].change):
         event(silently(on_change), [picture, fields["strength"]], line, **PRIVATE)
     line.drop(lambda: None, None, picture, **PRIVATE)
     return line
-
-
-_DROP = """element.addEventListener("click", event => { if (event.target.closest("button")) trigger("drop", {}); });"""
 
 
 def asked(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,10 +98,10 @@ def asked(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any]:
     more |= {"image": path, "strength": given["strength"]}
     left, top, right, bottom = (whole(given[one] or "0", one.capitalize()) for one in SIDES)
     if any((left, top, right, bottom)):
-        image, mask = canvas.extended(opened(path), (left, top, right, bottom))
+        image, ground = canvas.extended(opened(path), (left, top, right, bottom))
         folder = desk.fresh()
         image.save(folder / "canvas.png")
-        mask.save(folder / "mask.png")
+        ground.save(folder / "mask.png")
         return more | {"image": str(folder / "canvas.png"), "mask": str(folder / "mask.png"),
                        "width": image.width, "height": image.height, "strength": 1.0}  # fmt: skip
     layers = (given["editor"] or {}).get("layers") or []

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
-from backend.engines.image import SCHEDULERS, ImageParams
 
+from backend.engines.image import SCHEDULERS, ImageParams
 from backend.errors import BadInput
 from ui.forms import Form
 from ui.images.desk import PRIVATE
@@ -88,7 +88,7 @@ class Fields:
         model = str(given["model"] or "").strip() or STARTER
         way = styles(model).get(str(given["style"]), "{}")
         plain = {name: str(given[name] if given[name] is not None else "").strip() for name in (*_PLAIN, "seed")}
-        asked = {name: value for name, value in plain.items() if value} | {
+        asked: dict[str, Any] = {name: value for name, value in plain.items() if value} | {
             "prompt": way.replace("{}", prompt),
             "model": model,
             "scheduler": given["scheduler"] or "",

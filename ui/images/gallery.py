@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ui.images import told
-from ui.images.desk import MANY, PAGE, PRIVATE, Desk, Views
+from ui.images.desk import MANY, PAGE, PRESS, PRIVATE, Desk, Views
 from ui.images.form import Fields, another
 from ui.page import HIDDEN
 from ui.toasts import silently, toasts
@@ -24,7 +24,7 @@ def build(desk: Desk, fields: Fields, page_loads: Any) -> None:
         type="filepath", interactive=False, show_label=False, buttons=["fullscreen"], visible=HIDDEN, max_height=520,
         elem_id="image-slider",
     )  # fmt: skip
-    hint = gr.HTML(elem_id="image-hint", padding=False, js_on_load=_CLOSE)
+    hint = gr.HTML(elem_id="image-hint", padding=False, js_on_load=PRESS)
     stage, strip = desk.stage, desk.strip
 
     @toasts
@@ -113,6 +113,3 @@ def build(desk: Desk, fields: Fields, page_loads: Any) -> None:
 
 
 AGAIN = ("prompt", "negative_prompt", "model", "adapters", "steps", "guidance", "width", "height", "seed", "scheduler")
-_CLOSE = (
-    """element.addEventListener("click", event => { if (event.target.closest("button")) trigger("close", {}); });"""
-)

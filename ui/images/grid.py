@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
-from backend.engines.picture import opened
 
+from backend.engines.picture import opened
 from ui.after import PRESS as TAKE
 from ui.images import canvas, sweep, told
 from ui.images.desk import MANY, PRIVATE, Desk, Views

@@ -117,6 +117,6 @@ def _with(asked: dict[str, Any], axis: Axis, value: Any) -> dict[str, Any]:
 
 
 def told(many: int, seconds: float) -> str:
-    """`12 pictures, about 20 s`: before they are begun. `seconds` is what one took last, 0 while nobody knows."""
-    time = f"about {duration(max(1.0, many * seconds))}" if seconds else "how long is known after the first"
+    """`12 pictures, about 20 s`: before they are begun. `seconds` is what all take, 0 while nobody knows."""
+    time = f"about {duration(max(1.0, seconds))}" if seconds else "how long is known after the first"
     return f"{plural(many, 'picture')}, {time}"

@@ -148,13 +148,13 @@ def _title(settings: Mapping[str, Any]) -> str:
     return f"{prompt} · seed {seed}" if seed is not None else prompt
 
 
-WAITS = "Now press another picture: both come under one slider. <button type=button>Cancel</button>"
+WAITS = "Now press another picture: both come under one slider. <button type=button data-act=close>Cancel</button>"
 
 
 def pair(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """What is under the slider: left and right."""
     left, right = _title(one["settings"]), _title(other["settings"])
-    return f"Left: {escape(left)}<br>Right: {escape(right)} <button type=button>Close</button>"
+    return f"Left: {escape(left)}<br>Right: {escape(right)} <button type=button data-act=close>Close</button>"
 
 
 def table(across: Sequence[str], down: Sequence[str], made: Sequence[Mapping[str, str]]) -> str:
