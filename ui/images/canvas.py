@@ -55,6 +55,13 @@ def roomy(picture: Image.Image, least: int = 512) -> Image.Image:
     return picture.convert("RGB").resize((picture.width * scale, picture.height * scale), Image.Resampling.BICUBIC)
 
 
+def alike(one: Image.Image, other: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """Two pictures at the size of the larger, for a slider."""
+    width, height = max((roomy(each).size for each in (one, other)), key=lambda size: size[0] * size[1])
+    first, second = (each.convert("RGB").resize((width, height), Image.Resampling.BICUBIC) for each in (one, other))
+    return first, second
+
+
 def sheet(rows: Sequence[Sequence[Image.Image | None]], across: Sequence[str], down: Sequence[str]) -> Image.Image:
     """Pictures as a table with heads, for one file: `across` above its columns, `down` beside its rows."""
     drawn = [one for row in rows for one in row if one is not None]

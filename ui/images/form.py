@@ -10,17 +10,16 @@ import gradio as gr
 
 from backend.engines.image import SCHEDULERS, ImageParams
 from backend.errors import BadInput
-from ui.forms import Form
 from ui.images.desk import PRIVATE
 
 STARTER = ImageParams.model_fields["model"].default
 FIRST = "a smiling cat"
-EXAMPLES = (FIRST, "a red apple on a blue background", "a purple ghost", "a slice of pizza on green")
+EXAMPLES = (FIRST, "a red apple on blue", "a purple ghost", "a slice of pizza")
 PRESETS = {  # what the buttons set; fields not named here become the model's own
     "Usual": {},
     "Quick": {"steps": 4},
     "Fine": {"steps": 20},
-    "Four at once": {"count": 4},
+    "Four": {"count": 4},
 }
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black")
 STYLES = {  # of the starter, which knows colours, and of all others: what the words of the prompt stand in
@@ -62,8 +61,8 @@ class Fields:
 
     def settings(self) -> None:
         """How it is drawn."""
-        form = Form(ImageParams, only=_PLAIN, prefix="image")
-        self.add(**dict(zip(form.names, form.components, strict=True)))
+        with gr.Row(elem_classes="fields"):
+            self.add(**{name: _field(name) for name in _PLAIN})
         scheduler = gr.Dropdown(
             [("the model's own", ""), *((one, one) for one in SCHEDULERS)], value="", label="Scheduler",
             info="How noise is taken away", elem_id="image-scheduler",
@@ -71,7 +70,7 @@ class Fields:
         with gr.Row(elem_id="image-seeds", equal_height=True):
             seed = gr.Textbox("0", label="Seed", info="The same seed and settings give the same picture",
                               max_lines=1, min_width=140, elem_id="image-seed")  # fmt: skip
-            dice = gr.Button("🎲 Another", size="sm", scale=0, min_width=110, elem_id="image-dice")
+            dice = gr.Button("Another", size="sm", scale=0, min_width=110, elem_id="image-dice")
         fresh = gr.Checkbox(True, label="A new seed for each picture", elem_id="image-fresh")
         dice.click(another, None, seed, **PRIVATE)
         dice.click(lambda: False, None, fresh, **PRIVATE)
@@ -102,9 +101,7 @@ class Fields:
 
     def fill(self, settings: Mapping[str, Any]) -> dict[Any, Any]:
         """Updates that show a picture's settings; what it does not tell becomes the model's own."""
-        known = {name: settings[name] for name in _PLAIN if settings.get(name) is not None} | {"count": 1}
-        form = {name: _shown(known.get(name, ImageParams.model_fields[name].default)) for name in _PLAIN}
-        updates: dict[Any, Any] = {self[name]: value for name, value in form.items()}
+        updates: dict[Any, Any] = {self[name]: _shown(name, settings.get(name)) for name in _PLAIN if name != "count"}
         updates |= {
             self["prompt"]: str(settings.get("prompt") or ""),
             self["style"]: "As written",
@@ -121,6 +118,16 @@ class Fields:
                 name, weight = wear[number] if number < len(wear) else ("", 1.0)
                 updates |= {self[f"adapter_{number}"]: name, self[f"weight_{number}"]: weight}
         return updates
+
+
+def _field(name: str) -> gr.Textbox:
+    """A setting of the request; empty is the model's own."""
+    about = ImageParams.model_fields[name]
+    own = "none" if name == "negative_prompt" else "1" if name == "count" else "model's own"
+    return gr.Textbox(
+        "", label=about.title, placeholder=own, max_lines=1 if name != "negative_prompt" else 4, min_width=100,
+        elem_id=f"image-{name.replace('_', '-')}",
+    )  # fmt: skip
 
 
 def another() -> str:
@@ -146,5 +153,8 @@ def whole(text: str, title: str) -> int:
     return int(digits)
 
 
-def _shown(value: Any) -> str:
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+def _shown(name: str, value: Any) -> str:
+    """Empty for the model's own; guidance 0 is a setting like others."""
+    if value is None or (not value and name != "guidance"):
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,7 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from ui.images import told
+from backend.engines.picture import opened
+from ui.images import canvas, told
 from ui.images.desk import MANY, PAGE, PRESS, PRIVATE, Desk, Views
 from ui.images.form import Fields, another
 from ui.page import HIDDEN
@@ -21,7 +22,7 @@ def build(desk: Desk, fields: Fields, page_loads: Any) -> None:
     """The listeners of stage and strip, and the slider of two below them. `page_loads` is the page's load event."""
     held = gr.State("")
     slider = gr.ImageSlider(
-        type="filepath", interactive=False, show_label=False, buttons=["fullscreen"], visible=HIDDEN, max_height=520,
+        interactive=False, show_label=False, buttons=["fullscreen"], visible=HIDDEN, max_height=400,
         elem_id="image-slider",
     )  # fmt: skip
     hint = gr.HTML(elem_id="image-hint", padding=False, js_on_load=PRESS)
@@ -44,7 +45,7 @@ def build(desk: Desk, fields: Fields, page_loads: Any) -> None:
         beside = [gr.skip()] * 3
         if first and first != one["name"]:
             other = desk.picture(first, who)
-            pair = (desk.cached(other["file"]), desk.cached(one["file"]))
+            pair = canvas.alike(opened(other["file"]), opened(one["file"]))
             beside = [gr.update(value=pair, visible=True), told.pair(other, one), ""]
         return [desk.large(one), desk.row(who, one["name"], most), one["name"], *beside]
 
@@ -97,8 +98,7 @@ def build(desk: Desk, fields: Fields, page_loads: Any) -> None:
 
     shown = [stage, strip, desk.chosen]
     page_loads(on_load, desk.most, shown, **PRIVATE)
-    opened = [held, desk.most]
-    strip.open(on_open, opened, [*shown, slider, hint, held], **PRIVATE)
+    strip.open(on_open, [held, desk.most], [*shown, slider, hint, held], **PRIVATE)
     strip.more(silently(on_more), [desk.most, desk.chosen], [desk.most, strip], **PRIVATE)
     stage.compare(on_compare, None, [held, hint, slider], **PRIVATE)
     hint.close(lambda: ["", "", gr.update(visible=HIDDEN, value=None)], None, [held, hint, slider], **PRIVATE)

@@ -62,7 +62,7 @@ def status(drawing: Drawing) -> str:
         return ""
     which = f"Picture {min(drawing.of, len(drawing.pictures) + 1)} of {drawing.of}" if drawing.of > 1 else ""
     size = f"{drawing.info['width']} × {drawing.info['height']}" if drawing.info.get("width") else ""
-    left = f"{duration(drawing.left)} left" if drawing.left is not None and not drawing.over else ""
+    left = f"{duration(drawing.left)} left" if (drawing.left or 0) >= 1 and not drawing.over else ""
     step = f"step {drawing.done:,.0f} of {drawing.total:,.0f}"
     return " · ".join(part for part in (which, step, left, size, str(drawing.info.get("device") or "")) if part)
 
@@ -88,14 +88,12 @@ def large(address: str, picture: Mapping[str, Any], told: Sequence[str] = ()) ->
 
 def _acts(name: str, address: str) -> str:
     """What can be done with the picture."""
-    buttons = "".join(
+    buttons = [
         f'<button type="button" data-act="{act}" data-picture="{escape(name)}" title="{hint}"{more}>{title}</button>'
         for act, title, hint, more in ACTS
-    )
-    return (
-        f'<div class="acts">{buttons}<a href="{escape(address)}" download="{escape(name)}" '
-        f'title="The PNG, which carries its settings">Download</a></div>'
-    )
+    ]
+    save = f'<a href="{escape(address)}" download="{escape(name)}" title="With its settings inside">Download</a>'
+    return f'<div class="acts">{"".join(buttons[:-1])}{save}{buttons[-1]}</div>'
 
 
 def words(settings: Mapping[str, Any]) -> list[str]:

@@ -31,12 +31,13 @@ def build(lab: Lab, fields: Fields) -> None:
         fields.add(**{f"adapter_{number}": name, f"weight_{number}": weight})
 
     @toasts
-    def on_typed(typed: gr.KeyUpData) -> Any:
-        return gr.update(choices=choices(lab.image_models(typed.input_value if len(typed.input_value) > 2 else "")))
+    def on_typed(typed: gr.KeyUpData, request: gr.Request) -> Any:
+        query = typed.input_value if len(typed.input_value) > 2 else ""
+        return gr.update(choices=choices(lab.image_models(query, owner(request))))
 
     @toasts
-    def on_focus() -> Any:
-        return gr.update(choices=choices(lab.image_models("")))
+    def on_focus(request: gr.Request) -> Any:
+        return gr.update(choices=choices(lab.image_models("", owner(request))))
 
     @toasts
     def on_adapters(name: str, request: gr.Request) -> Any:
@@ -55,7 +56,7 @@ def build(lab: Lab, fields: Fields) -> None:
     @toasts
     def on_upload(file: str, request: gr.Request, *names: str) -> list[Any]:
         """Its place goes where the first row is free."""
-        name = lab.upload_adapter(owner(request), Path(file))
+        name = lab.upload(owner(request), Path(file))
         free = next((number for number, one in enumerate(names) if not one), WEARS - 1)
         return [name if number == free else gr.skip() for number in range(WEARS)]
 

@@ -29,8 +29,8 @@ def build(lab: Lab, page: Page) -> None:
         )  # fmt: skip
         draw = gr.Button("Draw", variant="primary", scale=0, min_width=110, elem_id="image-draw")
         stop = gr.Button("Stop", variant="stop", scale=0, min_width=110, elem_id="image-stop", visible=HIDDEN)
+    chips = gr.HTML(f'<div class="chips">{_CHIPS}</div>', elem_id="image-examples", **PLAIN)
     with gr.Row(elem_id="image-quick", equal_height=True):
-        chips = gr.HTML(f'<div class="chips">{_CHIPS}</div>', elem_id="image-examples", **PLAIN)
         style = gr.Dropdown(
             list(styles(STARTER)), value="As written", label="Style", container=False, scale=0, min_width=150,
             elem_id="image-style",
@@ -95,7 +95,7 @@ def build(lab: Lab, page: Page) -> None:
 
     def on_preset(name: str) -> list[str]:
         chosen = PRESETS.get(name, {})
-        return [str(chosen.get("steps", 0)), "", str(chosen.get("count", 1))]
+        return [str(chosen.get("steps", "")), "", str(chosen.get("count", ""))]
 
     preset.input(on_preset, preset, [fields["steps"], fields["guidance"], fields["count"]], **PRIVATE)
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from backend.errors import BadInput
-from ui.images.canvas import extended, painted, roomy, sheet
+from ui.images.canvas import alike, extended, painted, roomy, sheet
 
 
 def halves() -> Image.Image:
@@ -48,7 +48,8 @@ def test_what_was_painted_on_any_layer_is_the_mask_at_the_pictures_own_size() ->
     one.paste((20, 184, 166, 255), (0, 0, 160, 80))
     other.paste((20, 184, 166, 255), (300, 140, 320, 160))
     mask = painted([one, other], (32, 16))
-    assert mask is not None and (mask.size, mask.mode) == ((32, 16), "L")
+    assert mask is not None
+    assert (mask.size, mask.mode) == ((32, 16), "L")
     assert [mask.getpixel(at) for at in ((2, 2), (31, 15), (20, 12))] == [255, 255, 0]
     assert painted([Image.new("RGBA", (320, 160))], (32, 16)) is None
     assert painted([], (32, 16)) is None
@@ -59,12 +60,21 @@ def test_a_small_picture_gets_room_to_paint_on() -> None:
     assert roomy(Image.new("RGB", (900, 600))).size == (900, 600)
 
 
+def test_two_pictures_of_a_slider_have_one_size_and_keep_their_sides() -> None:
+    left, right = alike(halves(), Image.new("RGB", (900, 600), "green"))
+    assert left.size == right.size == (900, 600)
+    assert left.getpixel((10, 10)) == (255, 0, 0)
+    assert right.getpixel((10, 10)) == (0, 128, 0)
+    assert alike(halves(), halves())[0].size == (512, 256)
+
+
 def test_a_sheet_has_each_picture_in_its_cell_and_room_for_heads() -> None:
     red, blue = (Image.new("RGB", (100, 100), one) for one in ("red", "blue"))
     whole = sheet([[red, blue], [blue, None]], ["one", "two"], ["a", "b"])
     cell = 108
     left, top = whole.width - 2 * cell, whole.height - 2 * cell
-    assert left > 0 and top > 0
+    assert left > 0
+    assert top > 0
     middles = [(left + cell * x + 50, top + cell * y + 50) for y in (0, 1) for x in (0, 1)]
     assert [whole.getpixel(at) for at in middles] == [(255, 0, 0), (0, 0, 255), (0, 0, 255), (255, 255, 255)]
     ink = whole.crop((left, 0, whole.width, top)).getcolors(10_000) or []

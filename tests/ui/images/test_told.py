@@ -18,7 +18,8 @@ PICTURE = {
 
 def test_a_picture_says_how_it_was_made_and_nothing_it_carries_is_markup() -> None:
     html = told.large("gradio_api/file=/x/a.png", PICTURE)
-    assert "a &lt;b&gt;cat&lt;/b&gt;" in html and "<b>cat" not in html
+    assert "a &lt;b&gt;cat&lt;/b&gt;" in html
+    assert "<b>cat" not in html
     for words in ("64 × 64", "seed 7", "8 steps", "guidance 4", "run/x at 0.5", "without dogs", "2026-01-01"):
         assert words in html
     assert "strength" not in html
@@ -53,9 +54,11 @@ def test_notes_are_text() -> None:
 def test_the_strip_marks_the_chosen_one_and_says_how_many_more() -> None:
     one = {"name": "a.png", "address": "x", "settings": {"prompt": '"quoted"', "seed": 1}}
     html = told.strip([one, one | {"name": "b.png"}], "b.png", 50)
-    assert html.count("aria-current") == 1 and html.index("aria-current") > html.index("b.png")
+    assert html.count("aria-current") == 1
+    assert html.index("aria-current") > html.index("b.png")
     assert "&quot;quoted&quot;" in html
-    assert "48 older" in html and "50 pictures" in html
+    assert "48 older" in html
+    assert "50 pictures" in html
     assert "more" not in told.strip([one], "", 1)
     assert "kept here" in told.strip([], "", 0)
 
