@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.catalog import Catalog
-from backend.engines import image_script
+from backend.engines import image_adapters, image_script
 from backend.engines.image import ImageParams
 from backend.engines.picture import settings_of
 from backend.errors import LabError, NotFound
@@ -52,8 +52,8 @@ class Pictures:
 
     def remove(self, owner: str, name: str) -> None:
         """Raises NotFound."""
-        path = self.folder(owner) / Path(name).name
-        if path.suffix != ".png" or not path.is_file():
+        path = self.folder(owner) / name
+        if name != Path(name).name or path.suffix != ".png" or not path.is_file():
             raise NotFound(f"There is no picture {name[:80]!r} in your gallery.", "It may be gone.", "image.unknown")
         path.unlink(missing_ok=True)
 
@@ -127,11 +127,12 @@ class Pictures:
         params = self._checked(request, owner)
         places = {params.model: self.catalog.model(params.model, owner)}
         places |= {one.name: self.catalog.adapter(one.name, owner) for one in params.adapters}
+        words = {name: token for name, place in places.items() if (token := image_adapters.token_of(place))}
         if params.model == IMAGE_ID:
             places[IMAGE_ID] = locate(IMAGE_ID)
         if self._public:
             places = {name: Path(place).name if place.startswith("/") else name for name, place in places.items()}
-        return image_script.code(params, places)
+        return image_script.code(params, places, words)
 
     def _checked(self, request: Mapping[str, Any], owner: str) -> ImageParams:
         params = check(ImageParams, {name: value for name, value in request.items() if name not in ("folder", "names")})

@@ -88,6 +88,112 @@ def tiny_pipeline(folder: Path, tiny_vae: bool = True, width: int = 16, safety: 
     StableDiffusionPipeline(
         vae=pixels, text_encoder=text_encoder(words), tokenizer=words, unet=denoiser, safety_checker=safety,
         scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1),
-        feature_extractor=None, requires_safety_checker=False,
+        feature_extractor=eyes() if safety else None, requires_safety_checker=False,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def eyes() -> Any:
+    """What prepares a picture of 32×32 for the safety checker."""
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    return CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+
+
+def safety_checker() -> Any:
+    """One that takes everything for unsafe."""
+    import torch
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from transformers import CLIPConfig
+
+    eyes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    checker = StableDiffusionSafetyChecker(
+        CLIPConfig(vision_config=eyes | {"image_size": 32, "patch_size": 16}, text_config=eyes, projection_dim=16)
+    )
+    checker.concept_embeds_weights.data = torch.full((17,), -2.0)  # no cosine is less
+    return checker
+
+
+def tiny_lora(folder: Path, pipeline: Path, seed: int = 0) -> Path:
+    """Write a LoRA of rank 2 for the UNet of `pipeline` to `folder`; random, so it changes every picture."""
+    import torch
+    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers.utils import convert_state_dict_to_diffusers
+    from peft import LoraConfig, get_peft_model_state_dict
+
+    net = UNet2DConditionModel.from_pretrained(pipeline / "unet")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net.add_adapter(LoraConfig(r=2, init_lora_weights=False, target_modules=["to_q", "to_k", "to_v", "to_out.0"]))
+        for name, weight in net.named_parameters():
+            if "lora_" in name:
+                weight.data.normal_()
+    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(net))
+    StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers)
+    return folder
+
+
+def tiny_words(folder: Path, token: str = "<thing>", size: int = 16, seed: int = 0) -> Path:
+    """Write a word that textual inversion could have learned to `folder`."""
+    import json
+
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    learned = torch.randn(1, size, generator=torch.Generator().manual_seed(seed)) * 5
+    save_file({token: learned}, folder / "learned_embeds.safetensors")
+    (folder / "adapter.json").write_text(json.dumps({"model": "", "kind": "textual_inversion", "token": token}))
+    return folder
+
+
+def tiny_control(folder: Path, pipeline: Path, reads: int = 16) -> Path:
+    """Write a ControlNet for the UNet of `pipeline` to `folder`, which reads text `reads` wide."""
+    import torch
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+    config = dict(UNet2DConditionModel.load_config(pipeline / "unet"))
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        net = ControlNetModel.from_unet(
+            UNet2DConditionModel.from_config(config | {"cross_attention_dim": reads}),
+            conditioning_channels=3, conditioning_embedding_out_channels=(8, 8, 8), load_weights_from_unet=True,
+        )  # fmt: skip
+        for block in (*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out):
+            for weight in block.parameters():
+                weight.data.normal_()
+    net.save_pretrained(folder)
+    return folder
+
+
+def tiny_flux(folder: Path, embeds: bool = True) -> Path:
+    """Write a FluxPipeline that draws 32×32 pixels to `folder`; `embeds`: whether its transformer is told guidance."""
+    import torch
+    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+    words = tokenizer()
+    vocabulary = {token: index for index, token in enumerate(["<pad>", "</s>", "<unk>", *WORDS])}
+    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    long = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        denoiser = FluxTransformer2DModel(
+            in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
+            joint_attention_dim=16, pooled_projection_dim=16, axes_dims_rope=(4, 4, 8), guidance_embeds=embeds,
+        )  # fmt: skip
+        pixels = AutoencoderKL(
+            latent_channels=4, block_out_channels=(8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3, norm_num_groups=4, use_quant_conv=False,
+            use_post_quant_conv=False, shift_factor=0.1, sample_size=32,
+        )  # fmt: skip
+        t5 = T5EncoderModel(
+            T5Config(vocab_size=len(vocabulary), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+        )
+    FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(), vae=pixels, text_encoder=text_encoder(words), tokenizer=words,
+        text_encoder_2=t5.eval(), tokenizer_2=long, transformer=denoiser,
     ).save_pretrained(folder)  # fmt: skip
     return folder

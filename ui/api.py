@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import FileData
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
 
 from backend import events as ev
 from backend.engines.tasks import TASKS
@@ -76,6 +79,33 @@ def publish(lab: Lab) -> None:
             raise BadInput(
                 f"The answer was cut after {answer.tokens} tokens, so its JSON is incomplete.", "Raise max_new_tokens."
             )
+
+    def image(
+        prompt: str,
+        model: str = "",
+        steps: int = 0,
+        guidance: float | None = None,
+        width: int = 0,
+        height: int = 0,
+        seed: int = 0,
+        request: gr.Request = None,  # type: ignore[assignment]
+    ) -> dict[str, Any]:
+        """Draw a picture from words: a PNG file that carries its settings, which the gallery keeps, too.
+
+        Parameters:
+            prompt: what to draw
+            model: a Hub id of a text-to-image model, or one on the server's disk; empty for the starter
+            steps: more are finer and take longer; 0 for the model's own
+            guidance: how closely it keeps to the prompt; empty for the model's own
+            width: in pixels; 0 for the model's own
+            height: in pixels; 0 for the model's own
+            seed: the same seed and settings give the same picture
+        """
+        asked = {"prompt": prompt, "model": model, "steps": steps, "guidance": guidance}
+        asked |= {"width": width, "height": height, "seed": seed}
+        drawn = lab.stream("image", asked, owner(request))
+        [file] = [event.file for event in drawn if isinstance(event, ev.Produced) and event.kind == "picture"]
+        return FileData(path=save_file_to_cache(file, get_upload_folder()), orig_name=Path(file).name).model_dump()
 
     def task(
         task: str,
@@ -163,7 +193,7 @@ def publish(lab: Lab) -> None:
         return lab.upload(owner(request), Path(file))
 
     of_runs = (launch, run, events, runs, cancel, resume)
-    every: tuple[Callable[..., Any], ...] = (chat, task, *endpoints.made(lab), *of_runs)
+    every: tuple[Callable[..., Any], ...] = (chat, image, task, *endpoints.made(lab), *of_runs)
     for endpoint in every:
         gr.api(toasts(endpoint, page=False), api_name=endpoint.__name__)
     file, dataset, button = gr.File(visible=False), gr.Textbox(visible=False), gr.Button(visible=False)

@@ -12,9 +12,9 @@ SCHEDULERS = {  # our name: class of diffusers for noise-predicting models, '' f
     "ddim": ("DDIMScheduler", ""),
     "euler": ("EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"),
     "euler-a": ("EulerAncestralDiscreteScheduler", ""),
-    "heun": ("HeunDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"),
-    "dpm++": ("DPMSolverMultistepScheduler", "DPMSolverMultistepScheduler"),
-    "unipc": ("UniPCMultistepScheduler", "UniPCMultistepScheduler"),
+    "heun": ("HeunDiscreteScheduler", ""),
+    "dpm++": ("DPMSolverMultistepScheduler", ""),
+    "unipc": ("UniPCMultistepScheduler", ""),
     "pndm": ("PNDMScheduler", ""),
     "lcm": ("LCMScheduler", "FlowMatchLCMScheduler"),
 }

@@ -56,9 +56,7 @@ def wear(loaded: Loaded, wanted: Sequence[Worn], names: dict[str, str]) -> None:
 
 def _found(place: str, name: str) -> Adapter:
     """The file of an adapter: a folder's, a file, or the Hub's."""
-    path = Path(place)
-    if not path.is_absolute():
-        path = _fetched(place)
+    path = Path(place) if Path(place).is_absolute() else _fetched(place)
     if path.is_file():
         file = path
     else:
@@ -72,8 +70,18 @@ def _found(place: str, name: str) -> Adapter:
     if file.suffix != ".safetensors":
         raise pickled(name)
     about = _about(file.parent / "adapter.json")
-    token = str(about.get("token") or (file.stem if _is_words(file, name) else ""))
-    return Adapter(name, file, file.stat().st_mtime_ns, token if _is_words(file, name) else "", str(about["model"]))
+    token = str(about["token"] or file.stem) if _is_words(file, name) else ""
+    return Adapter(name, file, file.stat().st_mtime_ns, token, str(about["model"]))
+
+
+def token_of(place: str) -> str:
+    """The word that the adapter in a place of this disk teaches; '' of a LoRA, and of one that isn't here."""
+    if not Path(place).is_absolute():
+        return ""
+    try:
+        return _found(place, Path(place).name).token
+    except LabError:
+        return ""
 
 
 def _about(file: Path) -> dict[str, Any]:
@@ -84,12 +92,11 @@ def _about(file: Path) -> dict[str, Any]:
 
 def _keys(file: Path, name: str) -> dict[str, Any]:
     """Shapes by name, from a file's head."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(file, "pt") as held:
-            return {key: held.get_slice(key).get_shape() for key in held.keys()}  # noqa: SIM118 - it is no dict
-    except (SafetensorError, OSError) as error:
+        with file.open("rb") as held:
+            head = json.loads(held.read(int.from_bytes(held.read(8), "little")))
+        return {key: one["shape"] for key, one in head.items() if key != "__metadata__"}
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise BadInput(
             f"{name} is not a safetensors file that can be read.", "Save or upload it again.", "adapter.invalid"
         ) from error
@@ -163,6 +170,6 @@ def _misfit(loaded: Loaded, adapter: Adapter, why: str) -> BadInput:
 
 def _reason(error: BaseException) -> str:
     said = str(error)
-    if "size mismatch" in said or "incorrect shape" in said or "shape" in said:
+    if isinstance(error, KeyError) or "size mismatch" in said or "shape" in said:  # a KeyError: of a second one
         return "its matrices have other sizes"
     return (said.strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]

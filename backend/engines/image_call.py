@@ -212,7 +212,7 @@ def _scheduler(request: ImageParams, loaded: Loaded) -> Any:
             f"Use one of {known}, or leave it empty.",
             "image.scheduler",
         )
-    more = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"} if flows and "Flow" not in name else {}
+    more: dict[str, Any] = {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
     return getattr(diffusers, name).from_config(own.config, **more)
 
 

@@ -10,8 +10,11 @@ from backend.starter import IMAGE_ID
 _STARTER = {"steps": 8, "guidance": 4.0}
 
 
-def code(request: ImageParams, places: Mapping[str, str]) -> str:
-    """`places` tells where each name of a model or adapter is. The script writes picture-1.png and so on."""
+def code(request: ImageParams, places: Mapping[str, str], words: Mapping[str, str]) -> str:
+    """`places` tells where each name of a model or adapter is, `words` what those teach that are textual inversions.
+
+    The script writes picture-1.png and so on.
+    """
     auto = "Inpainting" if request.mask else "Image2Image" if request.image else "Text2Image"
     steps = request.steps or (_STARTER["steps"] if request.model == IMAGE_ID else 0)
     guidance = request.guidance
@@ -52,7 +55,7 @@ def code(request: ImageParams, places: Mapping[str, str]) -> str:
     lines = [*top, "", "gpu = torch.cuda.is_available()", *pictures]
     lines.append(f"pipeline = AutoPipelineFor{auto}.from_pretrained({', '.join(load)})")
     lines.append('pipeline = pipeline.to("cuda" if gpu else "cpu")')
-    lines += _adapters(request, places) + _scheduler(request)
+    lines += _adapters(request, places, words) + _scheduler(request)
     lines += ["", f"for number in range({request.count}):"]
     lines.append(f"    generator = torch.Generator().manual_seed({request.seed} + number)")
     lines.append("    result = pipeline(")
@@ -61,15 +64,18 @@ def code(request: ImageParams, places: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _adapters(request: ImageParams, places: Mapping[str, str]) -> list[str]:
-    """LoRA adapters; a name is what the script can find again."""
-    if not request.adapters:
-        return []
-    lines = []
+def _adapters(request: ImageParams, places: Mapping[str, str], words: Mapping[str, str]) -> list[str]:
+    lines, weights = [], {}
     for number, one in enumerate(request.adapters):
-        lines.append(f"pipeline.load_lora_weights({places.get(one.name, one.name)!r}, adapter_name='a{number}')")
-    keys = [f"a{number}" for number in range(len(request.adapters))]
-    return [*lines, f"pipeline.set_adapters({keys!r}, {[one.weight for one in request.adapters]!r})"]
+        place = places.get(one.name, one.name)
+        if one.name in words:
+            lines.append(f"pipeline.load_textual_inversion({place!r}, token={words[one.name]!r})")
+        else:
+            lines.append(f"pipeline.load_lora_weights({place!r}, adapter_name='a{number}')")
+            weights[f"a{number}"] = one.weight
+    if weights:
+        lines.append(f"pipeline.set_adapters({list(weights)!r}, {list(weights.values())!r})")
+    return lines
 
 
 def _scheduler(request: ImageParams) -> list[str]:

@@ -42,13 +42,15 @@ class LatentView:
 
     def learn(self, latents: Any, image: Any) -> None:
         """Take the colours of a finished picture in: its last latents, and what became of them."""
+        import numpy as np  # noqa: PLC0415
         import torch
 
         grid = _grid(latents, image.width, image.height)
         if self._quick or grid is None:
             return
         channels, height, width = grid.shape
-        means = torch.tensor(list(image.convert("RGB").resize((width, height), 4).getdata())) / 255  # 4: a box's mean
+        small = image.convert("RGB").resize((width, height), 4)  # 4: the mean of a box
+        means = torch.from_numpy(np.array(small, dtype=np.float32)).reshape(-1, 3) / 255
         known = torch.cat([grid.reshape(channels, -1).T, torch.ones(height * width, 1)], 1)
         if height * width > 2 * channels:
             ridge = 1e-3 * height * width * torch.eye(channels + 1)

@@ -16,8 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from PIL import Image
+
 from backend import events as ev
 from backend.engines.client import EngineProcess
+from backend.engines.image import ImageParams
+from backend.engines.picture import metadata, write
 from backend.lab import Lab
 from backend.settings import Settings
 from backend.store import Store
@@ -49,6 +53,9 @@ class Scripted:
         """It holds nothing."""
 
     def stream(self, engine: str, params: Mapping[str, Any], owner: str = "") -> Generator[ev.Event, None, None]:
+        if engine == "image":
+            yield from _drawn(params)
+            return
         if "messages" not in params and engine != "complete":
             yield ev.Finished(reason="stop", values={"asked": dict(params)})
             return
@@ -81,6 +88,16 @@ class Scripted:
         except GeneratorExit:
             self.closed += 1
             raise
+
+
+def _drawn(params: Mapping[str, Any]) -> Iterator[ev.Event]:
+    """A red picture that carries what was asked."""
+    asked = ImageParams(**params)
+    settings = asked.settings(width=8, height=8, guidance=asked.guidance or 0)
+    name = f"{time.time_ns()}.png"
+    file = write(Image.new("RGB", (8, 8), "red"), Path(asked.folder) / name, metadata(settings))
+    yield ev.Produced(kind="picture", name=name, file=str(file), data=settings)
+    yield ev.Finished(reason="stop", values={"pictures": 1})
 
 
 def lab(**env: str) -> Lab:

@@ -18,6 +18,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from backend import events as ev
+from backend.engines.picture import settings_of
 from backend.starter import MODEL_ID
 from tests.ui.scripted import served
 
@@ -34,6 +35,15 @@ TABLE: dict[str, list[tuple[str, Any]]] = {  # the promise: inputs in order with
         ("seed", 0),
         ("json_schema", ""),
         ("exact", False),
+    ],
+    "/image": [
+        ("prompt", ...),
+        ("model", ""),
+        ("steps", 0),
+        ("guidance", None),
+        ("width", 0),
+        ("height", 0),
+        ("seed", 0),
     ],
     "/task": [("task", ...), ("inputs", {}), ("model", "")],
     "/rows": [("dataset", ""), ("config", ""), ("split", ""), ("offset", 0), ("length", 50), ("revision", "")],
@@ -99,6 +109,16 @@ def test_chat_hands_everything_on(client):
         "adapter": "", "system": "be brief", "max_new_tokens": 7, "temperature": 0.0, "top_p": 0.5, "seed": 3,
         "json_schema": "", "exact": False,
     }  # fmt: skip
+
+
+def test_image_gives_a_file_that_carries_what_was_asked(client, other):
+    file = client.predict("a red cat", steps=3, guidance=2.5, width=64, seed=7, api_name="/image")
+    told = settings_of(file)
+    assert told["prompt"] == "a red cat"
+    assert (told["model"], told["steps"], told["guidance"], told["seed"]) == ("atelier/emoji-64", 3, 2.5, 7)
+    assert Path(client.predict("another", api_name="/image")).suffix == ".png"
+    with pytest.raises(AppError, match="steps is 10000; use at most 200"):
+        other.predict("a red cat", steps=10_000, api_name="/image")
 
 
 def test_cancelling_a_chat_frees_the_engine(client):
