@@ -11,8 +11,10 @@ from backend.engines.client import EngineProcess
 from backend.errors import Refused
 from backend.quota import Quotas
 from backend.speeds import Speeds, answered
+from backend.starter import IMAGE_ID
 
-_LENT = ("text", "complete")  # engines whose models are worth a GPU
+_LENT = ("text", "complete", "image")  # engines whose models are worth a GPU
+_STEPS = 30  # of a picture whose model says how many
 _ON_CPU = 2_000_000_000  # weights of a model that this machine's CPU answers with, when ZeroGPU doesn't
 Ask = Callable[[str, Mapping[str, Any], int], Generator[ev.Event, None, None]]
 
@@ -44,20 +46,25 @@ class Answers:
 
     def seconds(self, params: Mapping[str, Any]) -> int:
         """What an answer asks ZeroGPU for."""
+        if "count" in params:  # pictures
+            return self.speeds.seconds(_name(params), int(params["count"]) * int(params["steps"] or _STEPS))
         return self.speeds.seconds(_name(params), int(params.get("max_new_tokens") or 256))
 
     def stream(self, engine: str, params: Mapping[str, Any], owner: str = "") -> Generator[ev.Event, None, None]:
-        """As `EngineProcess.stream`. What ZeroGPU refuses is answered by the CPU, if that can; else raises Refused."""
-        if engine in _LENT:
+        """As `EngineProcess.stream`. What ZeroGPU refuses is answered by the CPU, if that can; else raises Refused.
+
+        The starter draws on the CPU, which takes seconds, and nobody's quota.
+        """
+        if engine in _LENT and params.get("model") != IMAGE_ID:
             begun = False
             try:
                 for event in self._lent(engine, params, owner):
-                    begun = begun or isinstance(event, ev.Wrote)
+                    begun = begun or isinstance(event, ev.Wrote | ev.Produced)
                     yield event
                 return
             except Refused as why:
                 self.quotas.refused(owner, why)
-                if begun or not self._fits(params):
+                if begun or engine == "image" or not self._fits(params):
                     raise
                 yield ev.Logged(text=f"{why.message} This machine's CPU answers instead")
         alias = f"{hash(owner):x}"  # the same while this server lives, and no name
@@ -87,4 +94,6 @@ class Answers:
 
 def _name(params: Mapping[str, Any]) -> str:
     """What a speed is remembered by."""
-    return " + ".join(part for part in (str(params.get("model") or ""), str(params.get("adapter") or "")) if part)
+    size = f"{params['width']}x{params['height']}" if "count" in params else ""
+    parts = (str(params.get("model") or ""), str(params.get("adapter") or ""), size)
+    return " + ".join(part for part in parts if part)

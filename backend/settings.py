@@ -28,6 +28,7 @@ class Settings:
     tabs: tuple[str, ...] = ()  # those shown; none shows all
     runs_at_once: int = 0  # of one visitor, waiting ones included; 0 is no limit
     answer_tokens: int = 0  # of a visitor's answer; 0 is no limit
+    compiled: bool = False  # whether models that draw are compiled on a GPU
     keep: str = ""  # the owner's private data set at the Hub that runs are kept in
     lasting: bool = True  # whether what is in `home` outlives a restart
     zerogpu: bool = False  # whether this is a ZeroGPU Space
@@ -69,6 +70,7 @@ class Settings:
             memory_limit=_number(env, "ATELIER_MEMORY_LIMIT", 0),
             cache_limit=_number(env, "ATELIER_CACHE_LIMIT", 0),
             models=_words(env, "ATELIER_MODELS"),
+            compiled=env.get("ATELIER_COMPILE", "").lower() in ("1", "true", "yes"),
             keep=env.get("ATELIER_KEEP", "").strip(),
             lasting=not on_space or _mounted(Path(home).expanduser().absolute()),
             training=_one_of(env, "ATELIER_TRAINING", ("all", "signed-in", "owner")),

@@ -49,5 +49,8 @@ class Speeds:
 
 def answered(values: dict[str, Any]) -> dict[str, float]:
     """What the closing figures of an answer tell of its speed; empty when it was too short for that."""
+    if values.get("steps") and "drawing" in values:
+        start = float(values["seconds"]) - float(values["drawing"])
+        return {"start": start, "step": float(values["drawing"]) / int(values["steps"])}
     pace, first = values.get("tokens_per_second"), values.get("seconds_to_first_token")
     return {"start": float(first), "step": 1 / float(pace)} if pace and first is not None else {}

@@ -31,8 +31,10 @@ class ImageEngine:
     A picture is drawn in one go; between two, `ev.Wrote` without text is where somebody else's may come first.
     """
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, quicken: Callable[[Any], None] = lambda pipeline: None) -> None:
+        """`quicken` may make a pipeline quicker when it has been loaded."""
         self._shelf = shelf
+        self._quicken = quicken
         self._loaded: Loaded | None = None
         self._used = time.monotonic()
         self._open = 0  # requests that have begun
@@ -46,6 +48,7 @@ class ImageEngine:
         held = None
         self._drop()  # before, so that both never have to fit
         self._loaded = load(model, self._shelf, say)
+        self._quicken(self._loaded.pipeline)
 
     def has(self, request: ImageParams) -> bool:
         """Whether its pipeline is in memory."""

@@ -124,8 +124,8 @@ def _fetched(name: str, say: Say) -> Path:
         unwanted = ["*non_ema*", "*.msgpack", "*openvino*"]
         try:
             plan = snapshot_download(name, allow_patterns=wanted, ignore_patterns=unwanted, dry_run=True)
-        except DryRunError:  # the Hub does not answer: what the cache has must do
-            plan = []
+        except DryRunError:  # the Hub does not answer: what the cache has must do, half precision alone, too
+            return Path(snapshot_download(name, allow_patterns=[INDEX]))
         names = [file.filename for file in plan]
         if plan and not any(one.endswith(".safetensors") for one in names):
             raise pickled(name)

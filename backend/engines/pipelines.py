@@ -196,6 +196,13 @@ def _place(pipeline: Any, device: str, offload: bool) -> None:
         vae.enable_slicing()
 
 
+def compiled(pipeline: Any) -> None:
+    """Have the blocks that repeat compiled when they are first used; on a GPU only. Untried: there is none here."""
+    denoiser: Any = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    if denoiser.device.type == "cuda" and getattr(denoiser, "_repeated_blocks", None):
+        denoiser.compile_repeated_blocks()
+
+
 @contextmanager
 def reading(name: str) -> Iterator[None]:
     """What the loaders say of files that they can't use becomes BadInput."""

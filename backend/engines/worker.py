@@ -36,6 +36,7 @@ from backend.engines.fit import FitEngine, FitParams
 from backend.engines.image import ImageParams
 from backend.engines.image_engine import ImageEngine
 from backend.engines.line import Line
+from backend.engines.pipelines import compiled
 from backend.engines.shelf import free_memory, out_of_memory
 from backend.engines.tasks_engine import engines
 from backend.engines.text import ChatParams, CompleteParams, InspectParams, TextEngine
@@ -115,7 +116,7 @@ class Worker:
             "complete": (engine, CompleteParams),
             "inspect": (engine, InspectParams),
             "fit": (FitEngine(engine.shelf), FitParams),
-            "image": (ImageEngine(engine.shelf), ImageParams),
+            "image": (ImageEngine(engine.shelf, compiled if Settings.read().compiled else _as_is), ImageParams),
             **dict(engines(engine)),
         }
         self._say("", ev.Started(info=_warm_up()))  # takes seconds; requests wait in the inbox meanwhile
@@ -374,6 +375,10 @@ def _warm_up() -> dict[str, Any]:
     device = choose(find())
     torch.set_num_threads(device.threads)
     return {"pid": os.getpid(), "memory": free_memory(), **device.info()}
+
+
+def _as_is(pipeline: Any) -> None:
+    """Leave it."""
 
 
 def _limit_memory(gigabytes: float) -> None:

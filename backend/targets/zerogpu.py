@@ -14,6 +14,7 @@ import contextlib
 import contextvars
 import gc
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -34,7 +35,9 @@ from backend.recipes.process import ENVIRONMENT
 from backend.slices import SHORTEST, deadline, granted
 from backend.store import Store
 
+log = logging.getLogger("atelier")
 DEVICE = "zerogpu"  # the name of its line
+_BLOCKS = {"FluxTransformer2DModel": "zerogpu-aoti/FLUX.1", "QwenImageTransformer2DModel": "zerogpu-aoti/Qwen-Image"}
 _SEEN = 70.0  # seconds after which no page of an owner is thought open; a hidden one asks once a minute
 _FRUITLESS = 2  # slices without a checkpoint in a row, after which the run fails
 
@@ -50,10 +53,27 @@ def _declared(*given: Any) -> int:
 @cache
 def _engines() -> dict[str, Any]:
     """The engines of this worker, which keep their models for its life."""
-    from backend.engines.text import ChatParams, CompleteParams, TextEngine  # noqa: PLC0415 - in the worker alone
+    from backend.engines.image import ImageParams  # noqa: PLC0415 - in the worker alone
+    from backend.engines.image_engine import ImageEngine  # noqa: PLC0415
+    from backend.engines.text import ChatParams, CompleteParams, TextEngine  # noqa: PLC0415
 
     engine = TextEngine()
-    return {"text": (engine, ChatParams), "complete": (engine, CompleteParams)}
+    image = ImageEngine(engine.shelf, quicken=_with_blocks)
+    return {"text": (engine, ChatParams), "complete": (engine, CompleteParams), "image": (image, ImageParams)}
+
+
+def _with_blocks(pipeline: Any) -> None:
+    """Have a transformer's blocks as they were compiled ahead of time for this GPU, where there are such.
+
+    Untried: there is no ZeroGPU here. What goes wrong is logged, and it draws as it is.
+    """
+    for part in ("transformer", "unet"):
+        module = getattr(pipeline, part, None)
+        if repository := _BLOCKS.get(type(module).__name__):
+            try:
+                spaces.aoti_blocks_load(module, repository)
+            except Exception:
+                log.exception("the blocks of %s are of no use here", repository)
 
 
 @spaces.GPU(duration=_declared)  # type: ignore[untyped-decorator]
@@ -358,5 +378,13 @@ def warm() -> None:
     """Import what workers need before any is forked: each has it then without reading it again."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    for name in ("transformers", "peft", "trl", "datasets", "backend.engines.text", "backend.recipes.training"):
+    for name in (
+        "transformers",
+        "peft",
+        "trl",
+        "datasets",
+        "diffusers",
+        "backend.engines.text",
+        "backend.recipes.training",
+    ):
         importlib.import_module(name)

@@ -21,3 +21,8 @@ def test_later_measurements_count_by_a_share(tmp_path):
 def test_a_short_answer_tells_nothing():
     assert answered({"tokens_per_second": 0.0, "seconds_to_first_token": 0.1}) == {}
     assert answered({"tokens_per_second": 20.0, "seconds_to_first_token": 0.1}) == {"start": 0.1, "step": 0.05}
+
+
+def test_a_picture_tells_its_steps():
+    assert answered({"seconds": 5.0, "drawing": 3.0, "steps": 30, "pictures": 1}) == {"start": 2.0, "step": 0.1}
+    assert answered({"seconds": 5.0, "drawing": 3.0, "steps": 0}) == {}

@@ -28,6 +28,7 @@ BENCHES = (
     "zerogpu",
     "hub",
     "together",
+    "images",
 )
 HEAD = ("what", "figure", "against", "ratio", "requirement", "")
 

@@ -19,6 +19,9 @@ def serving(folder: Path, name: str = "org/tiny", claimed: int = 0) -> Iterator[
     """
     fetched: list[str] = []
 
+    def inside(file: Path) -> str:
+        return file.relative_to(folder).as_posix()
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -30,14 +33,14 @@ def serving(folder: Path, name: str = "org/tiny", claimed: int = 0) -> Iterator[
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            files = sorted(file for file in folder.iterdir() if file.is_file())
-            file = folder / path.rpartition("/")[2]
+            files = sorted(file for file in folder.rglob("*") if file.is_file())
+            file = folder / path.partition("/resolve/")[2].partition("/")[2]
             if "gated" in path:
                 self.answer(401, b"{}", {"X-Error-Code": "GatedRepo", "X-Error-Message": "gated"})
             elif name not in path:
                 self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
             elif "/tree/" in path:
-                rows = [{"type": "file", "path": f.name, "size": f.stat().st_size, "oid": oid(f)} for f in files]
+                rows = [{"type": "file", "path": inside(f), "size": f.stat().st_size, "oid": oid(f)} for f in files]
                 self.answer(200, json.dumps(rows).encode(), {"Content-Type": "application/json"})
             elif "/resolve/" not in path:
                 model = {"id": name, "modelId": name, "sha": "a" * 40, "private": False, "tags": [], "siblings": []}
@@ -45,7 +48,7 @@ def serving(folder: Path, name: str = "org/tiny", claimed: int = 0) -> Iterator[
             elif file in files:
                 size = claimed if claimed and self.command == "HEAD" and file.suffix == ".safetensors" else None
                 if self.command == "GET":
-                    fetched.append(file.name)
+                    fetched.append(inside(file))
                 tags = {"ETag": f'"{oid(file)}"', "X-Repo-Commit": "a" * 40}
                 self.answer(200, file.read_bytes(), tags, size)
             else:

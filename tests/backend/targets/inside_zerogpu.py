@@ -21,6 +21,8 @@ from starlette.datastructures import Headers  # noqa: E402
 
 from backend import events as ev  # noqa: E402
 from backend.answers import Answers  # noqa: E402
+from backend.engines.image import ImageParams  # noqa: E402
+from backend.engines.picture import settings_of  # noqa: E402
 from backend.errors import BadInput, Refused  # noqa: E402
 from backend.lab import Lab  # noqa: E402
 from backend.quota import Quotas  # noqa: E402
@@ -29,6 +31,7 @@ from backend.speeds import Speeds  # noqa: E402
 from backend.targets import zerogpu  # noqa: E402
 from backend.targets.local import Local  # noqa: E402
 from tests.tiny import tiny_model  # noqa: E402
+from tests.tiny_images import tiny_pipeline  # noqa: E402
 
 PLAIN = {"logging_steps": 1, "sample_prompts": 0, "eval_rows": 0, "save_steps": 10_000}
 
@@ -112,6 +115,39 @@ def test_stop_works_within_a_step_and_keeps_the_worker(answers, model, device):
     assert device._holder is None
     list(answers.stream("text", question(model), "user-ann"))
     assert device._last == worker
+
+
+def test_pictures_are_drawn_there_and_asked_for_by_steps(answers, device, tmp_path):
+    model = str(tiny_pipeline(tmp_path / "tiny"))
+
+    def drawn(**more):
+        asked = ImageParams(prompt="a red cat", model=model, folder=str(tmp_path / "out"), steps=4, width=32, **more)
+        return list(answers.stream("image", asked.model_dump(), "user-ann"))
+
+    first, second = drawn(), drawn(seed=1)
+    assert "Loading" in first[0].text
+    [picture] = [event for event in second if isinstance(event, ev.Produced) and event.kind == "picture"]
+    assert settings_of(picture.file)["seed"] == 1
+    assert [asked["user"] for asked in device.asked] == ["ann", "ann"]
+    assert device.asked[1]["seconds"] < device.asked[0]["seconds"], "measured speed replaces the guess"
+    long = ImageParams(prompt="a", model=model, folder=str(tmp_path), steps=200, width=32).model_dump()
+    drawing = answers.stream("image", long, "user-ann")
+    for event in drawing:
+        if isinstance(event, ev.Progressed):
+            break
+    began = time.monotonic()
+    drawing.close()
+    assert time.monotonic() - began < 1
+    assert device.asked[2]["seconds"] > device.asked[1]["seconds"], "200 steps"
+
+
+def test_the_starter_draws_without_a_quota_and_no_other_falls_to_the_cpu(answers, device):
+    asked = ImageParams(prompt="a red cat").model_dump()
+    assert said(answers.stream("image", asked, "user-bob")) == "from the CPU"
+    assert device.asked == []
+    visit("bob")
+    with pytest.raises(Refused):
+        list(answers.stream("image", asked | {"model": "me/large", "steps": 200, "count": 8}, "user-bob"))
 
 
 def test_an_error_in_the_worker_is_told_as_ours(answers, tmp_path):
