@@ -69,12 +69,12 @@ class ImageCatalog:
         return self._hub(name, _INDEX, "model")
 
     def adapters(self, owner: str, model: str = "") -> list[Entry]:
-        """Adapters that the owner's runs made for `model`, newest first."""
+        """Adapters that the owner's runs made, newest first, those that `fit` the model before others."""
         found = []
         for run in self._store.runs(owner, limit=200):
             if place := _adapter_of(run.folder):
                 held = json.loads((place / _ADAPTER).read_text())
-                base = held.get("model") or held.get("base_model") or run.job.params.get("model", "")
+                base = run.job.params.get("model") or held.get("base_model") or ""
                 word = f" · {held['token']}" if held.get("token") else ""
                 note = f"{str(held.get('kind', 'image_lora')).replace('_', ' ')}{word}"
                 found.append(Entry(f"run/{run.id}", "run", note, fits=base in ("", model or IMAGE_ID)))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import threading
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class ImageEngine:
         self._loaded: Loaded | None = None
         self._used = time.monotonic()
         self._open = 0  # requests that have begun
+        self._lock = threading.Lock()  # of that number, and of letting the pipeline go
         shelf.neighbours.append(self)
 
     def load(self, model: str, adapter: str | None = None, say: Callable[[str], None] = lambda text: None) -> None:
@@ -62,7 +64,12 @@ class ImageEngine:
 
     def oldest(self) -> tuple[float, Callable[[], None]] | None:
         """For the shelf next door: when it was last used, and how to let it go."""
-        return None if self._open or self._loaded is None else (self._used, self._drop)
+        return None if self._open or self._loaded is None else (self._used, self._let_go)
+
+    def _let_go(self) -> None:
+        with self._lock:
+            if not self._open:
+                self._drop()
 
     def _drop(self) -> None:
         self._loaded = None
@@ -75,10 +82,11 @@ class ImageEngine:
 
         Closing the iterator ends it within a step. Raises what `load` raises, and BadInput for what the model can't do.
         """
-        self._open += 1
+        with self._lock:
+            self._open += 1
         try:
             yield from self._draw(request)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
             self._drop()
@@ -86,7 +94,8 @@ class ImageEngine:
                 "Memory ran out while drawing.", "Choose a smaller size or a smaller model.", "no_room.memory"
             ) from error
         finally:
-            self._open -= 1
+            with self._lock:
+                self._open -= 1
             self._used = time.monotonic()
 
     def _draw(self, request: ImageParams) -> Drawn:
@@ -161,7 +170,7 @@ class ImageEngine:
             return png
 
         given = call.given | {"generator": torch.Generator("cpu").manual_seed(seed)}
-        with Denoising(call.pipeline, given, look) as denoising:
+        with _refusing(call, request), Denoising(call.pipeline, given, look) as denoising:
             for done, total, png in denoising.steps():
                 all_done, all_steps = number * total + done, request.count * total
                 eta = (time.perf_counter() - first) / all_done * (all_steps - all_done)
@@ -176,6 +185,20 @@ class ImageEngine:
             picture, mask = call.kept
             image = _within(image, picture, mask)
         return image
+
+
+@contextlib.contextmanager
+def _refusing(call: Call, request: ImageParams) -> Iterator[None]:
+    """What a pipeline itself says of its arguments becomes BadInput."""
+    try:
+        yield
+    except (ValueError, TypeError, AssertionError, NotImplementedError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
+        raise BadInput(
+            f"{request.names.get(request.model, request.model)} can't draw this: {said}.",
+            "Try its own scheduler, steps and size.",
+            "image.refused",
+        ) from error
 
 
 def _within(image: Any, picture: Any, mask: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 from backend.engines.latent_view import LatentView
 from backend.engines.pipeline_files import INDEX, Say, folder_of, stamp_of, variant_of, weights_of
-from backend.engines.shelf import Shelf, Stamp, out_of_memory
+from backend.engines.shelf import Shelf, Stamp, free_memory, out_of_memory
 from backend.errors import BadInput
 from backend.recipes.device import choose, find
 from backend.recipes.loading import hub_errors
@@ -135,6 +135,8 @@ def load(name: str, shelf: Shelf, say: Say = lambda text: None) -> Loaded:
     precision = device.precision if device.device == "cuda" else "fp32"
     whole = place.is_dir()
     need = weights_of(place, 4 if precision == "fp32" else 2)
+    if device.device == "cpu" and need > free_memory() + shelf.idle_bytes():
+        precision, need = "bf16", need // 2  # slower where it is emulated, but it may fit
     offload = device.device == "cuda" and need > 0.8 * torch.cuda.mem_get_info()[0]
     shelf.make_room(name, 0 if offload else need)
     say(f"Loading {name}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -17,6 +18,7 @@ from backend import events as ev
 from backend import pictures
 from backend.engines.picture import metadata, write
 from backend.errors import BadInput, LabError, NotFound
+from backend.jobs import Job
 from backend.lab import Lab
 from backend.settings import Settings
 from tests import tiny_images
@@ -151,6 +153,21 @@ def test_models_that_draw_are_listed(lab: Lab) -> None:
     assert names[:2] == ["atelier/emoji-64", "models/tiny"]
     assert lab.image_models("tin")[0].name == "models/tiny"
     assert lab.image_adapters("ann", "models/tiny") == []
+
+
+def test_what_a_run_taught_is_listed_and_worn_by_its_owner(lab: Lab, tiny_image: Path) -> None:
+    run = lab.store.add(Job("image_lora", {"model": "models/tiny"}, "local", "kim"), {})
+    folder = tiny_images.tiny_lora(run.folder / "adapter", tiny_image)
+    (folder / "adapter.json").write_text(json.dumps({"base_model": "x", "kind": "image_lora", "token": "a sks cat"}))
+    [entry] = lab.image_adapters("kim", "models/tiny")
+    assert (entry.name, entry.note, entry.fits) == (f"run/{run.id}", "image lora · a sks cat", True)
+    assert [one.fits for one in lab.image_adapters("kim")] == [False]  # the starter is another model
+    worn = {"adapters": [{"name": entry.name, "weight": 1}]}
+    [plain], [taught] = drawn(lab, "kim"), drawn(lab, "kim", **worn)
+    assert abs(pixels(plain) - pixels(taught)).mean() > 0.5
+    assert lab.pictures.settings(taught)["adapters"] == worn["adapters"]
+    with pytest.raises(NotFound):
+        drawn(lab, "leo", **worn)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
