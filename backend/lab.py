@@ -689,11 +689,22 @@ class Lab:
         return self.store.upload(owner, path, name or path.name)
 
     @door
-    def upload_pictures(self, owner: str, files: Sequence[Path]) -> str:
-        """Take pictures, or one zip of them, in as a dataset; returns `upload/ID/NAME`."""
+    def upload_files(self, owner: str, files: Sequence[Path]) -> tuple[str, bool]:
+        """Take a visitor's files in as one dataset: `upload/ID/NAME`, and whether it has pictures.
+
+        A table is one file; pictures may be several, or a zip. Raises BadInput.
+        """
+        if not image_data.pictures(files):
+            if len(files) > 1:
+                raise BadInput(
+                    f"{len(files)} files were given, and not all are pictures; a table is one file.",
+                    "Upload one table, or pictures alone.",
+                )
+            name = self.upload(owner, files[0])
+            return name, image_data.fits(self.catalog.dataset(name, owner))
         with tempfile.TemporaryDirectory() as folder:
             packed = image_data.packed(files, Path(folder) / "pictures.zip")
-            return self.store.upload(owner, packed, packed.name)
+            return self.store.upload(owner, packed, packed.name), True
 
     @door
     def look(

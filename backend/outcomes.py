@@ -27,7 +27,7 @@ from backend.door import door
 from backend.errors import BadInput, NotFound
 from backend.jobs import Run
 from backend.notebook import notebook, view_notebook
-from backend.recipes import METHODS, PICTURES
+from backend.recipes import PICTURES, TRAINED
 from backend.recipes.loading import hub_errors
 from backend.starter import EMBEDDER_ID, IMAGE_ID, MODEL_ID, SAMPLES, embedder_ready, locate, ready
 from backend.store import room
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from backend.lab import Lab
 
 MADE = ("adapter", "model", "gguf", *PICTURES)  # kinds of artifact that are taken away
-TRAINED = {**METHODS, **PICTURES}
 MOST = 24  # runs of a sweep
 LONGEST = 300_000  # characters of code in a notebook
 _STORED = (".safetensors", ".gguf")  # weights don't get smaller by packing

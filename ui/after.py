@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from backend.lab import Lab
+from backend.recipes import PICTURES
 from ui import run_views
 from ui.page import Page
 from ui.toasts import toasts
@@ -27,7 +28,7 @@ def draw(lab: Lab, page: Page, file: gr.DownloadButton) -> gr.Accordion:
             packed = _button("Download as zip", "run-zip")
             book = _button("Notebook for Colab", "run-notebook")
             card = _button("Model card", "run-card-button")
-        with gr.Row(elem_classes="ways"):
+        with gr.Row(elem_classes="ways") as wholes:
             merge = _button("Merge into the base", "run-merge")
             kind = gr.Dropdown(
                 ["q8_0", "f16", "f32"], value="q8_0", show_label=False, container=False, scale=0, min_width=90,
@@ -49,7 +50,8 @@ def draw(lab: Lab, page: Page, file: gr.DownloadButton) -> gr.Accordion:
     @toasts
     def on_open(run_id: str, request: gr.Request) -> list[Any]:
         who = owner(request)
-        return [run_views.holds(lab.outcomes.files(run_id, who)), gr.update(visible=False)]
+        text = lab.status(run_id, who)["recipe"] not in PICTURES  # what draws is neither merged nor GGUF
+        return [run_views.holds(lab.outcomes.files(run_id, who)), gr.update(visible=False), gr.update(visible=text)]
 
     @toasts
     def on_zip(run_id: str, request: gr.Request) -> str:
@@ -81,7 +83,7 @@ def draw(lab: Lab, page: Page, file: gr.DownloadButton) -> gr.Accordion:
         address = lab.outcomes.push(run_id, who, repo, lab.token(who), private)
         return gr.update(value=f"It is at [{address}]({address}).", visible=True)
 
-    panel.expand(on_open, page.run, [holds, told], **PRIVATE)
+    panel.expand(on_open, page.run, [holds, told, wholes], **PRIVATE)
     for button, make in ((packed, on_zip), (book, on_notebook)):
         download(button, make, page, file)
     card.click(on_card, page.run, told, **PRIVATE)

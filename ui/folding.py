@@ -18,6 +18,7 @@ from ui.views import real
 
 POINTS, SERIES, LINES, WIDTH, CHECKPOINTS = 500, 60, 500, 2_000, 12
 ROWS = 8  # sample answers shown of one checkpoint
+PICTURE = 60_000  # characters of a small picture's address
 
 
 class Series:
@@ -125,7 +126,9 @@ class View:
     def _produced(self, event: ev.Produced) -> None:
         if event.kind == "samples":
             rows = [row for row in event.data.get("rows", []) if isinstance(row, dict)]
-            self.samples[event.step] = [{str(k): str(v)[:WIDTH] for k, v in row.items()} for row in rows[:ROWS]]
+            self.samples[event.step] = [
+                {str(k): str(v)[: PICTURE if k == "picture" else WIDTH] for k, v in row.items()} for row in rows[:ROWS]
+            ]
             self.samples.move_to_end(event.step)
             self.drawn += 1
             while len(self.samples) > CHECKPOINTS:  # the first answers stay: they are what was learned from

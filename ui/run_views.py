@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backend import events as ev
-from ui import charts
+from ui import charts, picture_views
 from ui.folding import View
 from ui.views import (
     LIVING,
@@ -163,6 +163,8 @@ def samples(view: View) -> str:
         return ""
     steps = list(view.samples)
     newest = view.samples[steps[-1]]
+    if any("picture" in row for row in newest):
+        return picture_views.samples(view.samples)
     learns = any("base" in row for row in newest)
     cards = []
     for row in newest:

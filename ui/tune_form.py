@@ -10,11 +10,12 @@ from typing import Any
 
 import gradio as gr
 
-from backend.recipes import METHODS
+from backend.recipes import METHODS, PICTURES
 from backend.recipes.params import LORAS, PROMPTS, TrainParams
 from ui import tune_views
 from ui.forms import Form
 from ui.page import HIDDEN, shows
+from ui.tune_pictures import PictureForm
 
 FIRST = next(iter(METHODS))
 SHARED = TrainParams.model_fields
@@ -57,10 +58,17 @@ class TuneForm:
         self.forms: list[Form] = []
         self.own: dict[str, Form] = {}  # by method
         self.groups: dict[str, gr.Column] = {}  # what shows for one method or kind of adapter only
+        self.pictures = PictureForm()
+        self.cell = gr.State(f"{FIRST}/lora")  # method and adapter; what teaches an image model has no adapter
+        self.components.append(self.cell)
 
     def data(self) -> None:
         """Which column is what, what becomes of wrong rows, and which rows are used."""
-        with gr.Accordion("Columns", open=False, elem_id="tune-columns") as self.columns, gr.Row(elem_classes="fields"):
+        with (
+            gr.Column() as self.groups["text-columns"],
+            gr.Accordion("Columns", open=False, elem_id="tune-columns") as self.columns,
+            gr.Row(elem_classes="fields"),
+        ):
             self.roles = [
                 gr.Dropdown(
                     [("by its name", "")], value="", label=f"{role.capitalize()} is the column", min_width=160,
@@ -68,6 +76,8 @@ class TuneForm:
                 )
                 for role in ROLES
             ]  # fmt: skip
+        with gr.Column(visible=False) as self.groups["pictures-data"]:
+            self.pictures.data()
         self.bad_rows = gr.Radio(
             STOP_OR_DROP, value="stop", label="What becomes of wrong rows", visible=HIDDEN, elem_id="tune-bad-rows"
         )
@@ -75,7 +85,7 @@ class TuneForm:
             SAME, value="keep", label="What becomes of rows that are there twice", visible=HIDDEN,
             elem_id="tune-same-rows",
         )  # fmt: skip
-        with gr.Accordion("Which rows", open=False, elem_id="tune-which-rows"):
+        with gr.Column() as self.groups["text-rows"], gr.Accordion("Which rows", open=False, elem_id="tune-which-rows"):
             self._form(ROWS)
         self.components += [*self.roles, self.bad_rows, self.same_rows]
 
@@ -88,6 +98,13 @@ class TuneForm:
 
     def method(self) -> None:
         """The model, what to start from, method and adapter, and their settings."""
+        with gr.Column() as self.groups["text-method"]:
+            self._text_method()
+        with gr.Column(visible=False) as self.groups["pictures-method"]:
+            self.pictures.method()
+        self.components += self.pictures.components
+
+    def _text_method(self) -> None:
         with gr.Row(elem_classes="beside"):
             self.model = picker(
                 "Model", SHARED["model"].default, "tune-model", "The starter is ready; or owner/name on the Hub"
@@ -119,7 +136,8 @@ class TuneForm:
     def after(self, on: bool) -> None:
         """Whether it is measured beside its base, once it has finished."""
         field = SHARED["evaluate_after"]
-        self.measure = gr.Checkbox(on, label=field.title, info=field.description, elem_id="tune-evaluate-after")
+        with gr.Column() as self.groups["text-after"]:
+            self.measure = gr.Checkbox(on, label=field.title, info=field.description, elem_id="tune-evaluate-after")
         self.components.append(self.measure)
 
     def _form(self, names: Sequence[str]) -> None:
@@ -134,7 +152,11 @@ class TuneForm:
     def read(self, values: Sequence[Any]) -> tuple[str, dict[str, Any], str]:
         """(recipe, params as typed, target) of the values of `inputs`."""
         said = dict(zip((part._id for part in self.inputs), values, strict=True))
-        recipe, _, adapter = str(said[self.grid._id]).partition("/")
+        recipe, _, adapter = str(said[self.cell._id]).partition("/")
+        if recipe in PICTURES:
+            shared = {"dataset": self.dataset, "bad_rows": self.bad_rows, "same_rows": self.same_rows}
+            own = {name: said[part._id] or "" for name, part in shared.items()}
+            return recipe, own | self.pictures.read(recipe, said), self._place(said)
         params: dict[str, Any] = {"adapter": adapter, "columns": self.mapping([said[part._id] for part in self.roles])}
         for name, part in (
             *(("dataset", self.dataset), ("model", self.model), ("start_from", self.start)),
@@ -148,25 +170,35 @@ class TuneForm:
         for name in _elsewhere(recipe):  # what nobody has touched is what the method wants it to be
             if params.get(name) == _typed(SHARED[name].default):
                 del params[name]
+        return recipe, params, self._place(said)
+
+    def _place(self, said: Mapping[int, Any]) -> str:
         place = str(said[self.target._id])
         if place == "hf_jobs":
             place = f"hf_jobs:{said[self.hardware._id] or ''}:{said[self.limit._id]}"
             place += f":{said[self.machines._id]}" if said[self.machines._id] != "1" else ""
-        return recipe, params, place
+        return place
 
     def fill(self, status: Mapping[str, Any]) -> list[Any]:
         """An update for each of `inputs` that shows the settings of a run."""
         params, recipe = status["params"], status["recipe"]
         columns = params.get("columns") or {}
+        cell = cell_of(recipe, params)
         updates: dict[int, Any] = {
             self.dataset._id: params["dataset"],
             **self._fill_place(str(status["target"])),
-            self.model._id: params["model"],
-            self.start._id: params.get("start_from", ""),
-            self.grid._id: f"{recipe}/{params.get('adapter', 'lora')}",
-            self.reward._id: params.get("reward", "overlap"),
+            self.cell._id: cell,
             self.bad_rows._id: params.get("bad_rows", "stop"),
             self.same_rows._id: params.get("same_rows", "keep"),
+        }
+        if recipe in PICTURES:
+            updates |= self.pictures.fill(recipe, params)
+            return [updates.get(part._id, gr.skip()) for part in self.inputs]
+        updates |= {
+            self.model._id: params["model"],
+            self.start._id: params.get("start_from", ""),
+            self.grid._id: cell,
+            self.reward._id: params.get("reward", "overlap"),
             self.long_rows._id: params.get("long_rows", "cut"),
             self.measure._id: bool(params.get("evaluate_after")),
             **{part._id: _column(columns.get(role, "")) for role, part in zip(ROLES, self.roles, strict=True)},
@@ -198,19 +230,32 @@ class TuneForm:
     def show_groups(self, cell: str) -> list[Any]:
         """An update for each of `groups`."""
         recipe, _, adapter = cell.partition("/")
-        shown = {recipe}
+        if recipe in PICTURES:
+            own = self.pictures.show_groups(recipe)
+            return [gr.update(visible=own.get(name, name.startswith("pictures-"))) for name in self.all_groups]
+        shown = {recipe, *(name for name in self.groups if name.startswith("text-"))}
         if "reward" in METHODS[recipe].params.model_fields:
             shown.add("rewarded")
         if adapter in LORAS:
             shown.add("lora")
         if adapter in PROMPTS:
             shown.add("prompts")
-        return [gr.update(visible=name in shown) for name in self.groups]
+        return [gr.update(visible=name in shown) for name in self.all_groups]
+
+    @property
+    def all_groups(self) -> dict[str, gr.Column]:
+        """What shows for some methods only, those of pictures among them."""
+        return self.groups | self.pictures.groups
 
     def _forms(self, recipe: str) -> Iterator[Form]:
         yield from self.forms
         if recipe in self.own:
             yield self.own[recipe]
+
+
+def cell_of(recipe: str, params: Mapping[str, Any]) -> str:
+    """Method and adapter in one."""
+    return f"{recipe}/" if recipe in PICTURES else f"{recipe}/{params.get('adapter', 'lora')}"
 
 
 def _elsewhere(recipe: str) -> list[str]:

@@ -35,20 +35,21 @@ def problem(said: Mapping[str, str] | None) -> str:
 
 def findings(report: Mapping[str, Any], rules: Mapping[str, str]) -> str:
     """Each thing that is wrong, how often and where; then rows that are there twice."""
-    lines = [_finding(one, _MARKS[rules["bad_rows"]]) for one in report["wrong"]]
-    lines += [_finding(report["twice"], _MARKS[rules["same_rows"]])] if report["twice"] else []
+    lines = [finding(one, _MARKS[rules["bad_rows"]]) for one in report["wrong"]]
+    lines += [finding(report["twice"], _MARKS[rules["same_rows"]])] if report["twice"] else []
     return f'<ul class="findings" id="tune-findings">{"".join(lines)}</ul>' if lines else ""
 
 
 _MARKS = {"stop": "wrong", "drop": "left out", "keep": "kept"}
 
 
-def _finding(one: Mapping[str, Any], mark: str) -> str:
+def finding(one: Mapping[str, Any], mark: str, what: str = "row") -> str:
+    """How many rows, by their numbers, and what about them; `mark` says what becomes of them."""
     more = " …" if one["count"] > len(one["rows"]) else ""
     numbers = ", ".join(f"{number:,}" for number in one["rows"])
     return (
-        f'<li class="finding-{text(mark.replace(" ", "-"))}"><b>{plural(one["count"], "row")}</b> {text(mark)}: '
-        f"{text(one['rule'])} <span class=quiet>row{'s' * (one['count'] > 1)} {numbers}{more}</span></li>"
+        f'<li class="finding-{text(mark.replace(" ", "-"))}"><b>{plural(one["count"], what)}</b> {text(mark)}: '
+        f"{text(one['rule'])} <span class=quiet>{what}{'s' * (one['count'] > 1)} {numbers}{more}</span></li>"
     )
 
 
@@ -214,7 +215,12 @@ def cost(seen: Mapping[str, Any], waiting: int, away: bool = False) -> str:
     count, seconds = seen["time"]["steps"], seen["time"]["seconds"]
     time = "How long it takes is known after the first steps; the run shows it."
     if seconds:
-        time = f"About {duration(seconds)} for {plural(count, 'step')}, going by an earlier run like this."
+        how = (
+            "as a guess; the run soon knows better"
+            if seen["time"].get("guessed")
+            else "going by an earlier run like this"
+        )
+        time = f"About {duration(seconds)} for {plural(count, 'step')}, {how}."
     how = "as a run like it took" if memory["measured"] else "by formula"
     lines = [
         *seen["price"],

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from backend.recipes import METHODS
+from backend.recipes import METHODS, PICTURES
 
 _PART = re.compile("(?=[@:])")
 LIVING = ("queued", "running", "stopping")
@@ -30,6 +30,7 @@ NAMES = {  # how the figures people meet most are called and written
     "learning_rate": ("Learning rate", "{:.3g}"),
     "tokens_per_second": ("Tokens/s", "{:,.0f}"),
     "rows_per_second": ("Rows/s", "{:.2f}"),
+    "pictures_per_second": ("Pictures/s", "{:.2f}"),
     "grad_norm": ("Gradient norm", "{:.3g}"),
     "epoch": ("Epoch", "{:.2f}"),
     "train_loss": ("Mean loss", "{:.4g}"),
@@ -179,6 +180,7 @@ def what(status: Mapping[str, Any]) -> str:
     params, recipe = status["params"], str(status["recipe"])
     adapter = str(params.get("adapter", ""))
     name = recipe.upper() if "adapter" in params and recipe in METHODS else recipe.capitalize()
+    name = PICTURES[recipe].title if recipe in PICTURES else name
     kind = " · ".join(part for part in (name, ADAPTERS.get(adapter, adapter) if recipe in METHODS else "") if part)
     of = f" of {str(params['run']).replace('/', ' ')}" if params.get("run") else ""
     return f"{kind}{of}{' · dry run' if params.get('dry_run') else ''}"

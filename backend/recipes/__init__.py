@@ -202,7 +202,8 @@ OTHERS: dict[str, Recipe] = {
     ),
 }
 
-RECIPES: dict[str, Recipe] = {**METHODS, **PICTURES, **OTHERS}
+TRAINED: dict[str, Recipe] = {**METHODS, **PICTURES}
+RECIPES: dict[str, Recipe] = {**TRAINED, **OTHERS}
 
 
 def why_not(method: str, adapter: str, device: str = "mps" if sys.platform == "darwin" else "cpu") -> str:

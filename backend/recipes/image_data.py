@@ -29,7 +29,7 @@ FEW, MANY = 3, 1_000  # pictures from which, and up to which, nothing is said of
 LOOKED_AT = 200  # pictures that are checked before a run; the run checks all
 _CHUNK = 16  # pictures read at a time
 _THUMB = 112  # pixels
-_IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -242,12 +242,12 @@ def fits(place: str) -> bool:
     path = Path(locate(place))
     if zipfile.is_zipfile(path) and path.suffix == ".zip":
         with zipfile.ZipFile(path) as packed:
-            return any(PurePosixPath(name).suffix.lower() in _IMAGES for name in packed.namelist())
+            return any(PurePosixPath(name).suffix.lower() in IMAGES for name in packed.namelist())
     if path.suffix == ".parquet" and path.is_file():
         import pyarrow.parquet as pq
 
         return any(set(kind.names) >= {"bytes", "path"} for kind in _structs(pq.read_schema(path)))
-    return path.is_dir() and any(one.suffix.lower() in _IMAGES for one in path.rglob("*"))
+    return path.is_dir() and any(one.suffix.lower() in IMAGES for one in path.rglob("*"))
 
 
 def _structs(schema: Any) -> list[Any]:
@@ -277,6 +277,11 @@ def webp(image: Image, side: int, quality: int = 80) -> bytes:
     small.thumbnail((side, side))
     small.save(out, "WEBP", quality=quality)
     return out.getvalue()
+
+
+def pictures(files: Sequence[Path]) -> bool:
+    """Whether they are pictures by their names."""
+    return bool(files) and all(file.suffix.lower() in IMAGES for file in files)
 
 
 def packed(files: Sequence[Path], place: Path) -> Path:

@@ -17,7 +17,7 @@ import gradio as gr
 
 from backend import events as ev
 from backend.lab import Lab
-from backend.recipes import METHODS
+from backend.recipes import PICTURES, TRAINED
 from ui import after, beside, charts, run_views, views
 from ui.folding import View, Views
 from ui.page import HIDDEN, Page
@@ -38,8 +38,8 @@ ADDRESS = """marks => {
 }"""
 LOG = Path(__file__).parents[1].joinpath("log.js").read_text()
 
-_TAKEN = {"adapter", "model", "gguf"}  # kinds of what a person takes away
-_CODED = {*METHODS, "evaluate", "harness"}  # recipes with a script of their own
+_TAKEN = {"adapter", "model", "gguf", *PICTURES}  # kinds of what a person takes away
+_CODED = {*TRAINED, "evaluate", "harness"}  # recipes with a script of their own
 _LOOKED_AT = {"dataset", "findings"}  # … and of what the Data tab shows
 
 
@@ -253,7 +253,7 @@ def _parts(
         state == "running",  # stop and save
         living,  # cancel
         state in ("paused", "failed", "cancelled"),  # resume
-        status["recipe"] in METHODS,  # clone
+        status["recipe"] in TRAINED,  # clone
         status["id"] in mine[1:],  # move ahead
         status["id"] in mine[:-1],  # move behind
     ]

@@ -13,16 +13,18 @@ from typing import Any
 import gradio as gr
 
 from backend.lab import Lab
-from backend.recipes import METHODS
+from backend.recipes import METHODS, PICTURES, TRAINED
+from backend.recipes.image_data import IMAGES
 from backend.recipes.params import check
-from ui import tune_views
+from ui import picture_views, tune_pictures, tune_views
 from ui.page import HIDDEN, Page, shows
 from ui.toasts import as_json, toasts
-from ui.tune_form import FIRST, TuneForm, picker
+from ui.tune_form import FIRST, TuneForm, cell_of, picker
 from ui.visitor import owner
 
 DATA, METHOD, WHERE, RUN = 1, 2, 3, 4
-FILES = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt"]
+FILES = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".zip", *IMAGES]
+LEARNERS = [("A language model", "text"), ("An image model, from pictures", "pictures")]
 _LIMITS = [
     ("15 minutes", "900"), ("30 minutes", "1800"), ("1 hour", "3600"), ("2 hours", "7200"), ("4 hours", "14400"),
     ("8 hours", "28800"), ("24 hours", "86400"),
@@ -47,20 +49,23 @@ def build(lab: Lab, page: Page) -> None:
     first = METHODS[FIRST].params.model_fields["dataset"].default
     with gr.Walkthrough(selected=DATA, elem_id="tune-steps") as walk:
         with gr.Step("Data", id=DATA, elem_id="tune-data"):
+            learner = gr.Radio(LEARNERS, value="text", label="What learns", elem_id="tune-learner")
             with gr.Row(elem_classes="beside"):
                 dataset = picker(
                     "Dataset", first, "tune-dataset", "A sample, a file of yours, or owner/name on the Hub"
                 )
                 upload = gr.UploadButton(
-                    "Upload a file", file_types=FILES, scale=0, min_width=130, elem_id="tune-upload"
-                )
+                    "Upload files", file_types=FILES, file_count="multiple", scale=0, min_width=130,
+                    elem_id="tune-upload",
+                )  # fmt: skip
             facts = gr.HTML(elem_id="tune-facts", padding=False)
             form.data()
-            show_lens = gr.Button(
-                "Show what the model learns from", size="sm", scale=0, min_width=220, elem_id="tune-lens-button"
-            )
-            lens = gr.HTML(elem_id="tune-lens", padding=False)
-            form.long()
+            with gr.Column() as form.groups["text-lens"]:
+                show_lens = gr.Button(
+                    "Show what the model learns from", size="sm", scale=0, min_width=220, elem_id="tune-lens-button"
+                )
+                lens = gr.HTML(elem_id="tune-lens", padding=False)
+                form.long()
             _, to_method, straight = _ways("", "Next: Method", "Straight to Run")
         with gr.Step("Method", id=METHOD, elem_id="tune-method"):
             form.method()
@@ -114,18 +119,32 @@ def build(lab: Lab, page: Page) -> None:
                 elem_id="tune-code",
             )  # fmt: skip
     form.dataset, form.target, form.hardware, form.limit, form.machines = dataset, target, hardware, limit, machines
-    looked = [facts, lens, unfit, form.bad_rows, form.same_rows, form.columns, *form.roles]
-    model, grid = form.model, form.grid
+    pictures = form.pictures
+    looked = [facts, lens, unfit, form.bad_rows, form.same_rows, form.columns, *form.roles, pictures.captions]
+    model, grid, cell_now = form.model, form.grid, form.cell
+    picked = [cell_now, grid, learner, pictures.way]
 
     def draw(look: Mapping[str, Any], mapping: Mapping[str, str], rules: Mapping[str, str]) -> list[Any]:
         """An update for each of `looked`."""
         trouble, report = tune_views.problem(look["problem"]), look["report"]
         bad, same = gr.update(visible=shows(report["wrong"])), gr.update(visible=shows(report["twice"]))
-        return [tune_views.facts(look, rules), "", trouble, bad, same, *form.show_columns(look, mapping)]
+        return [tune_views.facts(look, rules), "", trouble, bad, same, *form.show_columns(look, mapping), gr.skip()]
+
+    def draw_pictures(name: str, recipe: str, rules: Mapping[str, str], who: str) -> list[Any]:
+        """An update for each of `looked`; the captions of the sample are taken where they have the words."""
+        look = lab.look(name, who, recipe, rules=rules)
+        report, problem = look["report"], tune_views.problem(look["problem"])
+        bad, same = gr.update(visible=shows(report["wrong"])), gr.update(visible=shows(report["twice"]))
+        told = "text" if name.startswith("sample/") and recipe == "image_lora" else ""
+        captions = pictures.columns(look["captions"], told)
+        columns = [gr.skip()] * (1 + len(form.roles))
+        return [picture_views.facts(look, rules), "", problem, bad, same, *columns, captions]
 
     def looking(name: str, cell: str, rules: Mapping[str, str], mapping: dict[str, str], who: str) -> list[Any]:
         """Looks with `mapping`, or with the columns that look right where it finds nothing."""
         recipe = cell.partition("/")[0]
+        if recipe in PICTURES:
+            return draw_pictures(name or "", recipe, rules, who)
         look = lab.look(name or "", who, recipe, columns=mapping, rules=rules)
         if look["problem"] and look["problem"]["code"] == "data.columns" and look["guess"]:
             mapping = look["guess"]
@@ -139,7 +158,10 @@ def build(lab: Lab, page: Page) -> None:
     @toasts
     def on_columns(request: gr.Request, name: str, cell: str, bad: str, same: str, *chosen: str) -> list[Any]:
         mapping, rules = form.mapping(chosen), {"bad_rows": bad, "same_rows": same}
-        look = lab.look(name or "", owner(request), cell.partition("/")[0], columns=mapping, rules=rules)
+        recipe = cell.partition("/")[0]
+        if recipe in PICTURES:
+            return draw_pictures(name or "", recipe, rules, owner(request))
+        look = lab.look(name or "", owner(request), recipe, columns=mapping, rules=rules)
         return draw(look, mapping, rules)
 
     @toasts
@@ -147,9 +169,25 @@ def build(lab: Lab, page: Page) -> None:
         return gr.update(choices=_datasets(lab, owner(request), cell))
 
     @toasts
-    def on_upload(file: str, cell: str, request: gr.Request) -> Any:
-        name = lab.upload(owner(request), Path(file))
-        return gr.update(choices=_datasets(lab, owner(request), cell), value=name)
+    def on_upload(files: list[str], cell: str, request: gr.Request) -> list[Any]:
+        """Pictures are for an image model, whatever was chosen before."""
+        name, seen = lab.upload_files(owner(request), [Path(file) for file in files])
+        if seen and cell.partition("/")[0] not in PICTURES:
+            cell = f"{tune_pictures.FIRST}/"
+        chosen = gr.update(choices=_datasets(lab, owner(request), cell), value=name)
+        return [chosen, *_picked(cell), *form.show_groups(cell)]
+
+    @toasts
+    def on_image_models(request: gr.Request) -> Any:
+        return tune_pictures.models(lab, "", owner(request))
+
+    @toasts
+    def on_image_typed(typed: gr.KeyUpData, request: gr.Request) -> Any:
+        return tune_pictures.models(lab, typed.input_value if len(typed.input_value) > 2 else "", owner(request))
+
+    @toasts
+    def on_image_start(model: str, request: gr.Request) -> Any:
+        return tune_pictures.starts(lab, model, owner(request))
 
     @toasts
     def on_models(typed: gr.KeyUpData) -> Any:
@@ -168,24 +206,36 @@ def build(lab: Lab, page: Page) -> None:
 
     @toasts
     def on_cell(request: gr.Request, name: str, cell: str, bad: str, same: str, *chosen: str) -> list[Any]:
-        """What counts for the method shows; a sample that it can't learn from gives way to its own."""
-        who, recipe = owner(request), cell.partition("/")[0]
-        default = METHODS[recipe].params.model_fields["dataset"].default
-        if name.startswith("sample/") and not any(one.name == name and one.fits for one in lab.datasets(who, recipe)):
-            return [*form.show_groups(cell), gr.update(value=default), *[gr.skip()] * len(looked)]
-        rules = {"bad_rows": bad, "same_rows": same}
-        return [*form.show_groups(cell), gr.skip(), *looking(name, cell, rules, form.mapping(chosen), who)]
+        return with_cell(name, cell, {"bad_rows": bad, "same_rows": same}, form.mapping(chosen), owner(request))
+
+    def with_cell(name: str, cell: str, rules: Mapping[str, str], mapping: dict[str, str], who: str) -> list[Any]:
+        """What counts for the method shows; data that it can't learn from, as far as we have them, give way."""
+        recipe = cell.partition("/")[0]
+        default = TRAINED[recipe].params.model_fields["dataset"].default
+        shown = [*_picked(cell), *form.show_groups(cell)]
+        gives_way = name.startswith("sample/") or name.endswith(".zip") or recipe in PICTURES
+        if gives_way and any(one.name == name and not one.fits for one in lab.datasets(who, recipe)):
+            return [*shown, gr.update(value=default), *[gr.skip()] * len(looked)]
+        return [*shown, gr.skip(), *looking(name, cell, rules, mapping, who)]
+
+    @toasts
+    def on_learner(request: gr.Request, kind: str, way: str, grid: str, name: str, bad: str, same: str) -> list[Any]:
+        cell = f"{way}/" if kind == "pictures" else grid
+        return with_cell(name, cell, {"bad_rows": bad, "same_rows": same}, {}, owner(request))
 
     def plan(who: str, values: tuple[Any, ...]) -> list[str]:
         """What would run, in words, and what it takes. Raises what is wrong with it."""
         recipe, typed, place = form.read(values)
-        params = check(METHODS[recipe].params, typed).model_dump()
+        params = check(TRAINED[recipe].params, typed).model_dump()
         seen = lab.preflight(recipe, typed, who, place)
         rules = {name: params[name] for name in ("bad_rows", "same_rows")}
-        look = lab.look(params["dataset"], who, recipe, 1, columns=params["columns"], rules=rules)
+        look = lab.look(params["dataset"], who, recipe, 1, columns=params.get("columns"), rules=rules)
         words, waiting = next((words, many) for name, words, many in lab.places(who) if name == place.partition(":")[0])
+        where = words + tune_views.rented(place)
         return [
-            tune_views.summary(recipe, params, words + tune_views.rented(place), look, seen["time"]["steps"]),
+            picture_views.summary(recipe, params, where, look)
+            if recipe in PICTURES
+            else tune_views.summary(recipe, params, where, look, seen["time"]["steps"]),
             tune_views.cost(seen, waiting, bool(tune_views.rented(place))),
         ]
 
@@ -193,9 +243,9 @@ def build(lab: Lab, page: Page) -> None:
     def on_fix(request: gr.Request, event: gr.EventData, *values: Any) -> list[Any]:
         """The form with the settings of a fix."""
         recipe, typed, place = form.read(values)
-        params = check(METHODS[recipe].params, typed | as_json(str(event.set)[:2000], "fix")).model_dump()
+        params = check(TRAINED[recipe].params, typed | as_json(str(event.set)[:2000], "fix")).model_dump()
         filled = form.fill({"recipe": recipe, "params": params, "target": place})
-        return [*filled, *form.show_groups(f"{recipe}/{params['adapter']}")]
+        return [*filled, *form.show_groups(cell_of(recipe, params))]
 
     @toasts
     def on_places(request: gr.Request) -> Any:
@@ -260,7 +310,8 @@ def build(lab: Lab, page: Page) -> None:
         recipe, params, place = form.read(values)
         sets = {name: [one.strip() for one in said.split(",") if one.strip()]
                 for name, said in ((first, some), (second, others)) if name}  # fmt: skip
-        params["evaluate_after"] = False  # they are drawn beside one another; the best can be measured then
+        if recipe in METHODS:
+            params["evaluate_after"] = False  # they are drawn beside one another; the best can be measured then
         runs = lab.outcomes.sweep(recipe, params, sets, owner(request), place, ticked)
         return [runs[0].id, gr.Tabs(selected="run")]
 
@@ -268,16 +319,25 @@ def build(lab: Lab, page: Page) -> None:
     def on_clone(run_id: str, request: gr.Request) -> list[Any]:
         """The form takes over a run's settings."""
         if not run_id:
-            return [gr.skip()] * (len(form.inputs) + len(form.groups) + 4)
+            return [gr.skip()] * (len(form.inputs) + len(groups) + 5)
         status = lab.status(run_id, owner(request))
-        cell = f"{status['recipe']}/{status['params'].get('adapter', 'lora')}"
-        return [*form.fill(status), *form.show_groups(cell), gr.Walkthrough(selected=METHOD), run_id, "", ""]
+        cell = cell_of(status["recipe"], status["params"])
+        kind = "pictures" if status["recipe"] in PICTURES else "text"
+        return [*form.fill(status), *form.show_groups(cell), kind, gr.Walkthrough(selected=METHOD), run_id, "", ""]
 
-    asks, roles = [dataset, grid, form.bad_rows, form.same_rows], form.roles
-    groups = list(form.groups.values())
+    asks, roles = [dataset, cell_now, form.bad_rows, form.same_rows], form.roles
+    groups = list(form.all_groups.values())
     dataset.change(on_data, asks, looked, **PRIVATE).failure(lambda: ["", "", ""], None, looked[:3], **PRIVATE)
-    dataset.focus(on_datasets, grid, dataset, **PRIVATE)
-    upload.upload(on_upload, [upload, grid], dataset, **PRIVATE)
+    dataset.focus(on_datasets, cell_now, dataset, **PRIVATE)
+    upload.upload(on_upload, [upload, cell_now], [dataset, *picked, *groups], **PRIVATE)
+    for choice in (learner, pictures.way):
+        choice.input(
+            on_learner, [learner, pictures.way, grid, dataset, form.bad_rows, form.same_rows],
+            [*picked, *groups, dataset, *looked], trigger_mode="always_last", **PRIVATE,
+        )  # fmt: skip
+    pictures.model.key_up(on_image_typed, None, pictures.model, trigger_mode="always_last", **PRIVATE)
+    pictures.model.focus(on_image_models, None, pictures.model, **PRIVATE)
+    pictures.start.focus(on_image_start, pictures.model, pictures.start, **PRIVATE)
     page.blocks.load(on_data, asks, looked, **PRIVATE)
     for field in (*roles, form.bad_rows, form.same_rows):
         field.input(on_columns, [*asks, *roles], looked, trigger_mode="always_last", **PRIVATE)
@@ -289,7 +349,8 @@ def build(lab: Lab, page: Page) -> None:
     model.focus(lambda: gr.update(choices=_models(lab)), None, model, **PRIVATE)
     form.start.focus(on_start, model, form.start, **PRIVATE)
     form.reward.focus(on_rewards, None, form.reward, **PRIVATE)
-    grid.choose(on_cell, [*asks, *roles], [*groups, dataset, *looked], trigger_mode="always_last", **PRIVATE)
+    in_grid = [dataset, grid, form.bad_rows, form.same_rows, *roles]
+    grid.choose(on_cell, in_grid, [*picked, *groups, dataset, *looked], trigger_mode="always_last", **PRIVATE)
     for button, step in ((to_method, METHOD), (back_to_data, DATA), (back_to_method, METHOD), (back_to_where, WHERE)):
         button.click(lambda step=step: gr.Walkthrough(selected=step), None, walk, **PRIVATE)
     for button, step in ((to_where, WHERE), (to_run, RUN), (straight, RUN)):
@@ -321,7 +382,15 @@ def build(lab: Lab, page: Page) -> None:
         after(lambda: gr.update(interactive=True, value="Run"), None, launch, **PRIVATE)
     page.dataset.change(_taken, page.dataset, [dataset, page.dataset], **PRIVATE)
     page.model.change(_taken_model, page.model, [model, page.model], **PRIVATE)
-    page.clone.change(on_clone, page.clone, [*form.inputs, *groups, walk, parent, page.clone, code], **PRIVATE)
+    page.clone.change(on_clone, page.clone, [*form.inputs, *groups, learner, walk, parent, page.clone, code], **PRIVATE)
+
+
+def _picked(cell: str) -> list[Any]:
+    """An update for each of `picked`: the cell, the grid, what learns, and how from pictures."""
+    recipe = cell.partition("/")[0]
+    if recipe in PICTURES:
+        return [cell, gr.skip(), "pictures", recipe]
+    return [cell, cell, "text", gr.skip()]
 
 
 def _free(place: str) -> bool:
