@@ -60,6 +60,7 @@ class TuneForm:
         self.groups: dict[str, gr.Column] = {}  # what shows for one method or kind of adapter only
         self.pictures = PictureForm()
         self.cell = gr.State(f"{FIRST}/lora")  # method and adapter; what teaches an image model has no adapter
+        self.cell.elem_id = "tune-cell"
         self.components.append(self.cell)
 
     def data(self) -> None:

@@ -216,9 +216,7 @@ def cost(seen: Mapping[str, Any], waiting: int, away: bool = False) -> str:
     time = "How long it takes is known after the first steps; the run shows it."
     if seconds:
         how = (
-            "as a guess; the run soon knows better"
-            if seen["time"].get("guessed")
-            else "going by an earlier run like this"
+            "a guess that the run soon betters" if seen["time"].get("guessed") else "going by an earlier run like this"
         )
         time = f"About {duration(seconds)} for {plural(count, 'step')}, {how}."
     how = "as a run like it took" if memory["measured"] else "by formula"

@@ -55,6 +55,7 @@ def build(lab: Lab, page: Page) -> None:
         header = gr.HTML(elem_id="run-header", js_on_load=OPEN_LINK, padding=False)
         with gr.Row(elem_id="run-actions"):
             chat = _button("Chat with it", "run-chat", "primary")
+            drawing = _button("Draw with it", "run-draw", "primary")
             look = _button("Open in Data", "run-look", "primary")
             save = _button("Stop and save", "run-save")
             cancel = _button("Cancel", "run-cancel")
@@ -83,7 +84,7 @@ def build(lab: Lab, page: Page) -> None:
         with gr.Accordion("Code", open=False, elem_id="run-code") as panel:
             code = gr.Code(language="python", label="The same in plain Python", interactive=False, max_lines=40)
 
-    buttons = [chat, look, save, cancel, resume, clone, ahead, behind, sure]
+    buttons = [chat, drawing, look, save, cancel, resume, clone, ahead, behind, sure]
     parts = [share, told, family, compared, pictures, group, samples, log, made, outcome, settings, panel, code]
     shown = [empty, body, timer, header, *buttons, *parts, seen]
 
@@ -173,6 +174,14 @@ def build(lab: Lab, page: Page) -> None:
         return [[status["params"].get("model", ""), f"run/{run_id}"], gr.Tabs(selected="text")]
 
     @toasts
+    def on_draw(run_id: str, request: gr.Request) -> list[Any]:
+        params = lab.status(run_id, owner(request))["params"]
+        return [
+            [params.get("model", ""), f"run/{run_id}", params.get("instance_prompt", "")],
+            gr.Tabs(selected="images"),
+        ]
+
+    @toasts
     def on_look(run_id: str, request: gr.Request) -> list[Any]:
         """The rows that it made, or those that it checked with what was found in them."""
         status = lab.status(run_id, owner(request))
@@ -203,6 +212,7 @@ def build(lab: Lab, page: Page) -> None:
     for button in (yes, no):
         button.click(lambda: gr.update(visible=False), None, sure, **PRIVATE)
     chat.click(on_chat, page.run, [page.chat_with, page.tabs], **PRIVATE)
+    drawing.click(on_draw, page.run, [page.draw_with, page.tabs], **PRIVATE)
     look.click(on_look, page.run, [page.look, page.tabs], **PRIVATE)
     clone.click(lambda run_id: [run_id, gr.Tabs(selected="tune")], page.run, [page.clone, page.tabs], **PRIVATE)
     compared.beside(on_beside, [page.run, seen], shown, trigger_mode="once", **PRIVATE)
@@ -249,6 +259,7 @@ def _parts(
     kinds = {row["kind"] for row in status["artifacts"]}
     can = [
         bool(kinds & {"adapter", "model"}) and status["recipe"] not in ("reward", "export"),  # chat with it
+        bool(kinds & {*PICTURES}),  # draw with it
         bool(kinds & _LOOKED_AT),  # open in Data
         state == "running",  # stop and save
         living,  # cancel
@@ -270,7 +281,7 @@ def _parts(
     return [
         _Part(watched, 3, lambda _: [gr.update(visible=False), gr.update(visible=True), gr.Timer(active=watched)]),
         _Part(views.mark(head), 1, lambda _: [head]),
-        _Part(can, 9, lambda _: [*(gr.update(visible=shown) for shown in can), gr.update(visible=False)]),
+        _Part(can, 10, lambda _: [*(gr.update(visible=shown) for shown in can), gr.update(visible=False)]),
         _Part([status["public"], status["yours"]], 2, lambda _: _sharing(status)),
         _Part([state, followed], 1, family),
         _Part(views.mark(better), 1, lambda _: [better]),

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from backend.lab import Lab
 from backend.recipes import METHODS
@@ -93,7 +94,7 @@ def test_what_a_dataset_is_and_what_is_wrong_with_it(lab: Lab, tmp_path: Path) -
     assert "panel-error" not in page
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"prompt": "a <b>", "completion": "b"}\n{"prompt": "c", "completion": 3}\n')
-    name = handler(blocks, "on_upload")(str(bad), "sft/lora", ME)["value"]
+    name = handler(blocks, "on_upload")([str(bad)], "sft/lora", ME)[0]["value"]
     assert name.startswith("upload/")
     page, _, trouble, choice, *_ = look(name, "sft/lora", "stop", "keep", ME)
     assert (trouble in page, choice["visible"]) == (True, True)
@@ -107,7 +108,7 @@ def test_uploads_are_offered_to_their_owner(lab: Lab, tmp_path: Path) -> None:
     blocks = drawn(tune.build, lab)
     file = tmp_path / "mine.jsonl"
     file.write_text('{"prompt": "a", "completion": "b"}\n' * 2)
-    name = handler(blocks, "on_upload")(str(file), "sft/lora", ME)["value"]
+    name = handler(blocks, "on_upload")([str(file)], "sft/lora", ME)[0]["value"]
     offered = handler(blocks, "on_datasets")
     assert (name, name) in offered("sft/lora", ME)["choices"]
     assert (f"{name} · not for DPO", name) == offered("dpo/lora", ME)["choices"][-1]
@@ -151,7 +152,7 @@ def test_the_code_is_there_before_the_run(lab: Lab) -> None:
 def test_every_method_can_be_planned_as_it_opens(lab: Lab, recipe: str) -> None:
     blocks = drawn(tune.build, lab)
     default = METHODS[recipe].params.model_fields["dataset"].default
-    values = form(blocks, grid=f"{recipe}/lora", dataset=default)
+    values = form(blocks, cell=f"{recipe}/lora", dataset=default)
     walk, summary, _ = handler(blocks, "on_go")(ME, *values)
     assert walk.selected == tune.WHERE
     assert f"{recipe.upper()} · LoRA r=8" in summary
@@ -306,3 +307,63 @@ def test_a_run_gets_the_secrets_that_are_ticked_for_it(lab: Lab) -> None:
     assert b"highest" not in written
     with pytest.raises(gr.Error, match="no secret 'C_KEY'"):
         list(handler(blocks, "on_launch")("", ["C_KEY"], ME, *values))
+
+
+# -- pictures ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def teaches(tiny_image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The starter that draws is a pipeline of random weights."""
+    monkeypatch.setattr("backend.starter.names._PIPELINE", tiny_image)
+
+
+def test_an_image_model_has_steps_of_its_own(lab: Lab, teaches: None) -> None:
+    blocks = drawn(tune.build, lab)
+    learner = handler(blocks, "on_learner")
+    page = shown(
+        blocks, "on_learner", learner(ME, "pictures", "image_lora", "sft/lora", "sample/instructions", "stop", "keep")
+    )
+    assert (page["tune-dataset"], page["tune-learner"], page["tune-cell"]) == (
+        "sample/mascot", "pictures", "image_lora/",
+    )  # fmt: skip
+    page = shown(blocks, "on_data", handler(blocks, "on_data")("sample/mascot", "image_lora/", "stop", "keep", ME))
+    assert page["tune-facts"].count("<img") == 10
+    assert page["tune-captions"] == "text"
+    page = shown(blocks, "on_learner", learner(ME, "text", "image_lora", "sft/lora", "sample/mascot", "stop", "keep"))
+    assert (page["tune-dataset"], page["tune-cell"]) == ("sample/instructions", "sft/lora")
+
+
+@pytest.mark.parametrize(("recipe", "title"), [("image_lora", "Image LoRA r=8"), ("textual_inversion", "Textual")])
+def test_what_teaches_an_image_model_is_planned_and_cloned(lab: Lab, teaches: None, recipe: str, title: str) -> None:
+    blocks = drawn(tune.build, lab)
+    values = form(blocks, cell=f"{recipe}/", dataset="sample/mascot", pictures_max_steps="12")
+    summary, cost = handler(blocks, "on_plan")(ME, *values)
+    assert title in summary
+    assert "10 pictures of sample/mascot</b>, 12 steps" in summary
+    assert "for 12 steps, a guess that the run soon betters" in cost
+    assert "Memory: about" in cost
+    *_, (_, run_id, _, _) = handler(blocks, "on_launch")("", [], ME, *values)
+    assert lab.status(run_id, owner(ME))["params"]["max_steps"] == 12
+    page = shown(blocks, "on_clone", handler(blocks, "on_clone")(run_id, ME))
+    assert (page["tune-cell"], page["tune-pictures-max-steps"], page["tune-way"]) == (f"{recipe}/", "12", recipe)
+
+
+def test_a_wrong_value_of_an_image_lora_is_named(lab: Lab, teaches: None) -> None:
+    blocks = drawn(tune.build, lab)
+    values = form(blocks, cell="image_lora/", dataset="sample/mascot", image_lora_lora_r="0")
+    with pytest.raises(gr.Error, match="lora_r is 0; use at least 1"):
+        handler(blocks, "on_plan")(ME, *values)
+
+
+def test_pictures_that_are_uploaded_are_for_an_image_model(lab: Lab, teaches: None, tmp_path: Path) -> None:
+    blocks, files = drawn(tune.build, lab), []
+    for number, colour in enumerate(("red", "blue")):
+        Image.new("RGB", (40, 40), colour).save(tmp_path / f"{number}.png")
+        files.append(str(tmp_path / f"{number}.png"))
+    page = shown(blocks, "on_upload", handler(blocks, "on_upload")(files, "sft/lora", ME))
+    assert page["tune-dataset"].endswith("/pictures.zip")
+    assert (page["tune-cell"], page["tune-learner"]) == ("image_lora/", "pictures")
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(gr.Error, match="3 files were given, and not all are pictures"):
+        handler(blocks, "on_upload")([*files, str(tmp_path / "a.csv")], "sft/lora", ME)
