@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -15,7 +16,7 @@ from ui.forms import Form
 from ui.images import canvas
 from ui.images.desk import PRESS, PRIVATE, Desk
 from ui.images.form import Fields, whole
-from ui.toasts import silently, toasts
+from ui.toasts import toasts
 
 SIDES = ("left", "top", "right", "bottom")
 
@@ -34,8 +35,8 @@ def _as_sent(payload: FileData | None) -> str | None:
     return payload.path if payload else None
 
 
-def build(desk: Desk, fields: Fields) -> gr.HTML:
-    """Where it is called. Returns the line that tells, beside the prompt, from what drawing begins."""
+def build(fields: Fields) -> Begun:
+    """Where it is called; `line` is to be rendered where it is to be seen."""
     picture = _picture("Picture", "image-picture", 200)
     strength = Form(ImageParams, only=("strength",), prefix="image").components[0]
     with gr.Accordion("Draw only a part anew", open=False, elem_id="image-part"):
@@ -58,31 +59,41 @@ def build(desk: Desk, fields: Fields) -> gr.HTML:
     fields.add(picture=picture, strength=strength, editor=editor, **dict(zip(SIDES, sides, strict=True)))
     fields.add(control_model=model, control_scale=scale, control_image=control)
 
-    @toasts
-    def on_picture(path: str | None) -> Any:
-        """A new picture is there to be painted on; what was painted on the last one is gone with it."""
-        if not path:
-            return None
-        return {"background": canvas.roomy(opened(path)), "layers": [], "composite": None}
-
-    picture.change(on_picture, picture, editor, **PRIVATE)
-    return _line(picture, fields)
-
-
-def _line(picture: gr.Image, fields: Fields) -> gr.HTML:
-    """Says beside the prompt that drawing begins from a picture, and how to go without."""
     line = gr.HTML(elem_id="image-from", padding=False, js_on_load=PRESS, render=False)
+    begun = Begun(picture, editor, strength, line)
+    shown = [picture, editor, line]
+    # Not `change`: in Gradio 6.31 an image that is drawn anew tells it again, round and round.
+    for event in (picture.upload, picture.clear):
+        event(toasts(begun.given), [picture, strength], shown, **PRIVATE)
+    strength.blur(lambda path, how: _from(path, how), [picture, strength], line, **PRIVATE)
+    line.drop(lambda: begun.put(""), None, shown, **PRIVATE)
+    return begun
 
-    def on_change(path: str | None, strength: str) -> str:
-        if not path:
-            return ""
-        told = f"Begins from the picture you gave · strength {escape(str(strength))}"
-        return f'{told} <button type="button" data-act="drop">Without it</button>'
 
-    for event in (picture.change, fields["strength"].change):
-        event(silently(on_change), [picture, fields["strength"]], line, **PRIVATE)
-    line.drop(lambda: None, None, picture, **PRIVATE)
-    return line
+@dataclass(frozen=True)
+class Begun:
+    """The picture that drawing begins from; `line` says so beside the prompt, and how to go without."""
+
+    picture: gr.Image
+    editor: gr.ImageEditor
+    strength: Any
+    line: gr.HTML
+
+    def put(self, path: str, strength: str = "") -> dict[Any, Any]:
+        """Updates that show it; '' takes it away. What was painted on the last one is gone with it."""
+        base = {"background": canvas.roomy(opened(path)), "layers": [], "composite": None} if path else None
+        return {self.picture: path or None, self.editor: base, self.line: _from(path, strength)}
+
+    def given(self, path: str | None, strength: str) -> dict[Any, Any]:
+        """The same for one that was uploaded here."""
+        return self.put(path or "", strength) | {self.picture: gr.skip()}
+
+
+def _from(path: str | None, strength: str) -> str:
+    if not path:
+        return ""
+    how = f" · strength {escape(str(strength))}" if strength else ""
+    return f'Begins from the picture you gave{how} <button type="button" data-act="drop">Without it</button>'
 
 
 def asked(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any]:

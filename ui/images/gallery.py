@@ -8,6 +8,7 @@ import gradio as gr
 
 from backend.engines.picture import opened
 from ui.images import canvas, told
+from ui.images.begin import Begun
 from ui.images.desk import MANY, PAGE, PRESS, PRIVATE, Desk, Views
 from ui.images.form import Fields, another
 from ui.page import HIDDEN
@@ -18,7 +19,7 @@ VARIED, DETAILED = 0.55, 0.3  # strength: of a variation, and of a picture that 
 PLACED = "() => { document.getElementById('image-prompt')?.scrollIntoView({behavior: 'smooth', block: 'nearest'}); }"
 
 
-def build(desk: Desk, fields: Fields, page_loads: Any) -> None:
+def build(desk: Desk, fields: Fields, begun: Begun, page_loads: Any) -> None:
     """The listeners of stage and strip, and the slider of two below them. `page_loads` is the page's load event."""
     held = gr.State("")
     slider = gr.ImageSlider(
@@ -60,7 +61,7 @@ def build(desk: Desk, fields: Fields, page_loads: Any) -> None:
     def on_begin(event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         one = desk.picture(str(event.picture), owner(request))
         words = str(one["settings"].get("prompt") or "")
-        return {fields["picture"]: desk.cached(one["file"]), fields["prompt"]: words}
+        return begun.put(desk.cached(one["file"])) | {fields["prompt"]: words}
 
     @toasts
     def on_remove(most: int, event: gr.EventData, request: gr.Request) -> list[Any]:
@@ -103,7 +104,7 @@ def build(desk: Desk, fields: Fields, page_loads: Any) -> None:
     stage.compare(on_compare, None, [held, hint, slider], **PRIVATE)
     hint.close(lambda: ["", "", gr.update(visible=HIDDEN, value=None)], None, [held, hint, slider], **PRIVATE)
     stage.reuse(on_reuse, None, fields.components, **PRIVATE).success(None, None, None, js=PLACED, **PRIVATE)
-    stage.begin(on_begin, None, [fields["picture"], fields["prompt"]], **PRIVATE)
+    stage.begin(on_begin, None, [begun.picture, begun.editor, begun.line, fields["prompt"]], **PRIVATE)
     stage.remove(on_remove, desk.most, shown, **PRIVATE)
     for press in (
         stage.vary(on_vary, desk.most, desk.outputs, **PRIVATE, **MANY),

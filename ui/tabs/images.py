@@ -53,7 +53,7 @@ def build(lab: Lab, page: Page) -> None:
             with gr.Accordion("Model and adapters", open=False, elem_id="image-wear"):
                 wear.build(lab, fields)
             with gr.Accordion("Begin from a picture", open=False, elem_id="image-begin"):
-                line = begin.build(desk, fields)
+                begun = begin.build(fields)
 
             def asked(values: Sequence[Any]) -> dict[str, Any]:
                 given = fields.named(values)
@@ -69,8 +69,8 @@ def build(lab: Lab, page: Page) -> None:
                 read = gr.HTML(elem_id="image-read-told", elem_classes="quiet", padding=False)
             show_code = gr.Button("Code", size="sm", elem_id="image-code-button")
     with below:
-        gallery.build(desk, fields, page.blocks.load)
-    line.render()
+        gallery.build(desk, fields, begun, page.blocks.load)
+    begun.line.render()
 
     @toasts
     def on_draw(most: int, request: gr.Request, *values: Any) -> Views:
@@ -128,5 +128,5 @@ def build(lab: Lab, page: Page) -> None:
 
     panels.build(
         show_code, "Code", "image-code", "python", code, fields.components,
-        panels.changes(fields.components), lambda text: notebooks.beside(lab, text, "A picture", "image"),
+        panels.changes(part for part in fields.components if not isinstance(part, gr.Image | gr.ImageEditor)), lambda text: notebooks.beside(lab, text, "A picture", "image"),
     )  # fmt: skip
