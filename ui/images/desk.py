@@ -32,6 +32,14 @@ PRESS = """const known = ["open", "more", "reuse", "vary", "begin", "enlarge", "
   "drop"];
 element.addEventListener("click", event => {
   const pressed = event.target.closest("[data-act]");
+  if (pressed?.dataset.act === "link") {
+    const link = new URL(location);
+    link.search = `?tab=images&${pressed.dataset.link}`;
+    history.replaceState(history.state, "", link);
+    navigator.clipboard?.writeText(link.href).catch(() => {});
+    pressed.textContent = "In the address bar, and copied";
+    return;
+  }
   if (!pressed || !known.includes(pressed.dataset.act)) return;
   if (pressed.dataset.sure && !pressed.classList.contains("sure")) {
     const was = pressed.textContent;

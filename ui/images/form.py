@@ -103,10 +103,12 @@ class Fields:
         """Updates that show a picture's settings; what it does not tell becomes the model's own."""
         updates: dict[Any, Any] = {self[name]: _shown(name, settings.get(name)) for name in _PLAIN if name != "count"}
         updates |= {
-            self["prompt"]: str(settings.get("prompt") or ""),
             self["style"]: "As written",
             self["scheduler"]: str(settings.get("scheduler") or ""),
         }
+        for name in ("prompt", "strength"):
+            if settings.get(name):
+                updates[self[name]] = str(settings[name])
         if settings.get("seed") is not None:
             updates |= {self["seed"]: str(settings["seed"]), self["fresh"]: False}
         if model := str(settings.get("model") or ""):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 from ui.images.drawing import Drawing
 from ui.views import duration, when
@@ -23,6 +24,7 @@ ACTS = (  # event, what the button says, its hint, more of its attributes
     ("compare", "Compare", "Put it beside another picture under a slider", ""),
     ("remove", "Delete", "It is gone for good", ' data-sure="Delete it?"'),
 )
+LINKED = ("prompt", "negative_prompt", "model", "steps", "guidance", "width", "height", "seed", "scheduler")
 _WORDS = {  # of a picture's settings, in this order: how each is said
     "seed": "seed {}",
     "steps": "{} steps",
@@ -82,18 +84,19 @@ def large(address: str, picture: Mapping[str, Any], told: Sequence[str] = ()) ->
     return (
         f'<figure class="stage"><div class="frame{small}">{image}</div>'
         f"<figcaption><b>{escape(prompt)}</b>{_avoided(settings)}<br>{about}</figcaption>{notes(told)}"
-        f"{_acts(str(picture['name']), address)}</figure>"
+        f"{_acts(str(picture['name']), address, link(settings))}</figure>"
     )
 
 
-def _acts(name: str, address: str) -> str:
+def _acts(name: str, address: str, query: str) -> str:
     """What can be done with the picture."""
     buttons = [
         f'<button type="button" data-act="{act}" data-picture="{escape(name)}" title="{hint}"{more}>{title}</button>'
         for act, title, hint, more in ACTS
     ]
     save = f'<a href="{escape(address)}" download="{escape(name)}" title="With its settings inside">Download</a>'
-    return f'<div class="acts">{"".join(buttons[:-1])}{save}{buttons[-1]}</div>'
+    share = f'<button type="button" data-act="link" data-link="{escape(query)}" title="To its settings">Link</button>'
+    return f'<div class="acts">{"".join(buttons[:-1])}{save}{share}{buttons[-1]}</div>'
 
 
 def words(settings: Mapping[str, Any]) -> list[str]:
@@ -178,3 +181,15 @@ def read(settings: Mapping[str, Any]) -> str:
     return (
         f"In the form now: <b>{escape(str(settings.get('prompt') or ''))}</b> · {escape(' · '.join(words(settings)))}"
     )
+
+
+def link(settings: Mapping[str, Any]) -> str:
+    """The part of an address that opens the form with these settings; pictures and adapters are not in it."""
+    shown = {name: settings[name] for name in LINKED if settings.get(name) not in (None, "")}
+    return urlencode({name: f"{value:g}" if isinstance(value, float) else value for name, value in shown.items()})
+
+
+def linked(query: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that an address names; {} for none."""
+    found = {name: str(query[name])[:10_000] for name in LINKED if name in query}
+    return found if query.get("tab") == "images" else {}

@@ -126,7 +126,15 @@ def build(lab: Lab, page: Page) -> None:
         *first, request = given[:4]
         return lab.code("image", asked([*first, *given[4:]]), desk.owner(request))
 
+    changing = [part for part in fields.components if not isinstance(part, gr.Image | gr.ImageEditor)]
     panels.build(
-        show_code, "Code", "image-code", "python", code, fields.components,
-        panels.changes(part for part in fields.components if not isinstance(part, gr.Image | gr.ImageEditor)), lambda text: notebooks.beside(lab, text, "A picture", "image"),
+        show_code, "Code", "image-code", "python", code, fields.components, panels.changes(changing),
+        lambda text: notebooks.beside(lab, text, "A picture", "image"),
     )  # fmt: skip
+
+    def on_address(request: gr.Request) -> dict[Any, Any]:
+        """Settings that the address names."""
+        settings = told.linked(request.query_params)
+        return fields.fill(settings) if settings else {prompt: gr.skip()}
+
+    page.blocks.load(on_address, None, fields.components, **PRIVATE)
