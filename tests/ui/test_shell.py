@@ -70,12 +70,13 @@ def test_only_named_endpoints_are_public(site):
     fns = site.get("/config").json()["dependencies"]
     shown = {fn["api_name"] for fn in fns if fn["api_visibility"] == "public"}
     runs = {"launch", "run", "events", "runs", "cancel", "resume"}
-    assert shown == {"chat", "task", "rows", "stats", "sql", "upload"} | runs
+    assert shown == {"chat", "image", "task", "rows", "stats", "sql", "upload"} | runs
 
 
 def test_tabs_are_those_that_exist():
     assert [(key, title) for key, title, _ in shell.TABS] == [
         ("text", "Text"),
+        ("images", "Images"),
         ("data", "Data"),
         ("tune", "Tune"),
         ("evaluate", "Evaluate"),
