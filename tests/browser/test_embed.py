@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import mimetypes
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import gradio
 import pytest
 from gradio_client import Client
-from playwright.sync_api import BrowserContext, FrameLocator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, expect, sync_playwright
 
 from tests import chromium
 from tests.conftest import Server
@@ -18,19 +20,25 @@ from tests.tiny import tiny_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 TALLEST = 4000  # px that a frame's page may have
+COMPONENT = Path(gradio.__file__).parent / "templates" / "frontend"  # what Gradio's own servers give others
 
 
 @pytest.fixture
 def elsewhere() -> Iterator[Callable[[str], str]]:
-    """`elsewhere(html)` is the address of a page on another site: localhost, where the app is on 127.0.0.1."""
+    """`elsewhere(html)` is the address of a page on another site: localhost, where the app is on 127.0.0.1.
+
+    /component/gradio.js is there, too.
+    """
     pages: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             name = self.path.strip("/")
-            body = pages[int(name)] if name.isdigit() else b""
+            file = COMPONENT / name.removeprefix("component/")
+            body = pages[int(name)] if name.isdigit() else file.read_bytes() if name and file.is_file() else b""
             self.send_response(200 if body else 404)
-            self.send_header("Content-Type", "text/html")
+            kind = "text/html" if name.isdigit() else mimetypes.guess_type(name)[0] or "application/octet-stream"
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -111,6 +119,27 @@ def test_dark_and_another_tab(site: Server, elsewhere: Callable[[str], str], str
     expect(inside.locator("#data-span")).to_contain_text("of 504")
     expect(inside.locator("#data-grid thead")).to_contain_text("distinct")
     fits(page)
+
+
+def test_as_a_web_component(site: Server, elsewhere: Callable[[str], str], browser: Browser) -> None:
+    """Without a frame: it is drawn, answers, and keeps its height.
+
+    Not by `strict`: told that the page came by https, the server names itself so, where nothing listens.
+    """
+    page = browser.new_page()
+    script = '<script type="module" src="/component/gradio.js"></script>'
+    page.goto(elsewhere(f'{script}<gradio-app src="{site.url}" theme_mode="dark"></gradio-app>'))
+    expect(page.get_by_role("heading", name="A blog")).to_be_visible()
+    expect(page.locator("gradio-app #text-send")).to_be_visible()
+    expect(page.locator(".dark").first).to_be_attached()
+    expect(page.get_by_role("tab", name="Tune")).to_be_visible()
+    page.locator("#text-send").click()
+    expect(page.get_by_text("tokens/s").first).to_be_visible()
+    height = page.evaluate("document.documentElement.scrollHeight")
+    assert height < TALLEST
+    page.wait_for_timeout(1500)
+    assert page.evaluate("document.documentElement.scrollHeight") <= height + 1
+    page.close()
 
 
 def test_runs_stay_with_the_browser_though_cookies_are_blocked(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import nbformat
@@ -11,6 +13,10 @@ import pytest
 
 from backend.lab import Lab
 from backend.starter import MODEL_ID
+from tests import localhub
+from tests.datahub import here
+from tests.localhub import Hub
+from tests.tiny import tiny_model
 from tests.ui.drawing import ME, drawn, handler
 from tests.ui.scripted import lab as scripted
 from ui.data.view import START
@@ -60,3 +66,47 @@ def test_it_shows_the_same_rows_when_it_is_executed(lab: Lab, tmp_path: Path) ->
     said = "".join(str(output) for output in done.cells[-1].outputs)
     rows = (Path(data.__file__).parents[2] / "backend/starter/data/instructions.jsonl").read_text().splitlines()
     assert json.loads(rows[0])["completion"][0]["content"] in said
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A Hub of this machine with a tiny model, for us and for the notebook's kernel."""
+    with localhub.serving() as found:
+        here(monkeypatch, found.url)
+        for name, value in (("HF_ENDPOINT", found.url), ("HF_HUB_DISABLE_XET", "1"), ("HF_HOME", str(tmp_path / "hf"))):
+            monkeypatch.setenv(name, value)
+        files = {path.name: path.read_bytes() for path in tiny_model(tmp_path / "tiny").iterdir()}
+        found.add("models", "ann/tiny", files, told={"pipeline_tag": "text-generation"})
+        yield found
+
+
+CHAT = {"messages": [{"role": "user", "content": "Say one."}], "max_new_tokens": 6, "temperature": 0.0}
+EVALUATE = {"dataset": "sample/evaluation", "max_rows": 6, "max_new_tokens": 4, "metrics": "exact_match, chrf"}
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # those of the kernel's own machinery
+@pytest.mark.parametrize(
+    ("recipe", "params", "said"),
+    [
+        ("chat", CHAT | {"model": "ann/tiny"}, ""),
+        ("evaluate", EVALUATE | {"models": ["ann/tiny"]}, "exact match: "),
+    ],
+    ids=["chat", "evaluate"],
+)
+def test_chats_and_evaluations_are_done_again_when_they_are_executed(
+    lab: Lab, hub: Hub, tmp_path: Path, recipe: str, params: dict[str, Any], said: str
+) -> None:
+    """From top to bottom, with a model that is fetched from the Hub; nothing of this disk is named."""
+    from nbclient import NotebookClient
+
+    whole = nbformat.reads(lab.outcomes.book("Mine", lab.code(recipe, params, "ann")), 4)
+    nbformat.validate(whole)
+    assert not [cell for cell in whole.cells if cell.cell_type == "markdown" and "name yours" in cell.source]
+    (tmp_path / "away").mkdir()
+    where = {"metadata": {"path": str(tmp_path / "away")}}
+    done = NotebookClient(whole, timeout=240, kernel_name="python3", resources=where).execute()
+    printed = "".join(output.get("text", "") for output in done.cells[-1].outputs if output.get("name") == "stdout")
+    assert printed.strip()
+    assert said in printed
+    assert any("model.safetensors" in path for _, _, path, _ in hub.asked), "fetched from there"

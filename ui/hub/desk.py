@@ -76,7 +76,7 @@ class Desk:
         if view["repository"]:
             return ""
         if view["pane"] == "mine":
-            return views.deposit(self.lab.deposits.look(who))
+            return drawer.deposit(self.lab.deposits.look(who))
         if view["pane"] != "machine":
             return ""
         return machine.space(calmly(self.hub.rented.space, lambda error: {})(who))

@@ -1,11 +1,11 @@
-"""Secrets and what to read, as HTML. Pure; a secret's value never comes here."""
+"""Secrets, what is kept, and what to read, as HTML. Pure; a secret's value never comes here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ui.views import text, when
+from ui.views import plural, text, when
 
 KEPT = {
     "environment": "Kept on this disk, encrypted by the key in ATELIER_SECRETS_KEY.",
@@ -61,4 +61,27 @@ def _link(item: Mapping[str, Any]) -> str:
     return (
         f'<li><a href="{text(item["url"])}" target="_blank" rel="noopener noreferrer">{text(item["title"])}</a> '
         f'<span class="quiet">{KINDS[item["kind"]]}</span></li>'
+    )
+
+
+def deposit(told: Mapping[str, Any]) -> str:
+    """Whether one's runs are kept in a repository of one's own; '' where that is not offered."""
+    if not told:
+        return ""
+    name = f"<b>{text(told['repository'])}</b>"
+    if not told["on"]:
+        trouble = f" <span class=problem>{text(told['trouble'])}</span>" if told["trouble"] else ""
+        return (
+            f'<p class="hub-keep">Your runs, uploads and pictures can be kept in {name}, a private data set of yours, '
+            "and come back when you sign in here again."
+            f'{trouble} <button type="button" class="chip" data-act="keep">Keep mine there</button></p>'
+        )
+    last = f", the last time {when(told['kept'])}" if told["kept"] else ""
+    said = [f"The last time failed: {told['trouble']}"] if told["trouble"] else []
+    if told["left"]:
+        said.append(f"There is no room for {plural(told['left'], 'older run')}.")
+    return (
+        f'<p class="hub-keep">Your runs, uploads and pictures are kept in {name} every few minutes{last}. '
+        f"<span class=problem>{text(' '.join(said))}</span> "
+        '<button type="button" class="chip" data-act="keep-no-more">Keep them no more</button></p>'
     )

@@ -89,29 +89,6 @@ def mine(rows: Sequence[Mapping[str, Any]], view: Mapping[str, Any]) -> str:
     return tools + create + table(fits[start : start + LENGTH]) + pager(start, len(fits), "repository", "repositories")
 
 
-def deposit(told: Mapping[str, Any]) -> str:
-    """Whether one's runs are kept in a repository of one's own; '' where that is not offered."""
-    if not told:
-        return ""
-    name = f"<b>{text(told['repository'])}</b>"
-    if not told["on"]:
-        trouble = f" <span class=problem>{text(told['trouble'])}</span>" if told["trouble"] else ""
-        return (
-            f'<p class="hub-keep">Your runs, uploads and pictures can be kept in {name}, a private data set of yours, '
-            "and come back when you sign in here again."
-            f'{trouble} <button type="button" class="chip" data-act="keep">Keep mine there</button></p>'
-        )
-    last = f", the last time {when(told['kept'])}" if told["kept"] else ""
-    said = [f"The last time failed: {told['trouble']}"] if told["trouble"] else []
-    if told["left"]:
-        said.append(f"There is no room for {plural(told['left'], 'older run')}.")
-    return (
-        f'<p class="hub-keep">Your runs, uploads and pictures are kept in {name} every few minutes{last}. '
-        f"<span class=problem>{text(' '.join(said))}</span> "
-        '<button type="button" class="chip" data-act="keep-no-more">Keep them no more</button></p>'
-    )
-
-
 def pager(start: int, many: int, noun: str, nouns: str) -> str:
     if many <= LENGTH:
         return f'<p class="quiet">{many:,} {noun if many == 1 else nouns}</p>'

@@ -51,8 +51,9 @@ def build(lab: Lab, page: Page) -> None:
     timer = gr.Timer(1.5, active=False)
     shown = [view, head, transfers, body, fits, upload, timer]
 
-    def draw(view: dict[str, Any], who: str) -> list[Any]:
-        fit = gr.skip() if view["repository"] else desk.beside(view, who)
+    def draw(view: dict[str, Any], who: str, before: str = "") -> list[Any]:
+        """`before` is the repository that was open already: what is told of it stays."""
+        fit = gr.skip() if view["repository"] and view["repository"] == before else desk.beside(view, who)
         can = bool(view["repository"]) and silently(desk.hub.repositories.is_mine, lambda: False)(
             who, view["repository"]
         )
@@ -71,7 +72,7 @@ def build(lab: Lab, page: Page) -> None:
         if event._data.get("act") in MODELS:  # on_wish answers it
             return [gr.skip()] * len(shown)
         who = owner(request)
-        return draw(desk.acted(view, event._data, who), who)
+        return draw(desk.acted(view, event._data, who), who, view["repository"])
 
     @toasts
     def on_wish(event: gr.EventData, request: gr.Request) -> list[Any]:
@@ -113,7 +114,7 @@ def build(lab: Lab, page: Page) -> None:
         who = owner(request)
         given = {Path(one).name: Path(one) for one in files}
         lab.hub.transfers.upload(who, view["kind"], view["repository"], given)
-        return draw(view, who)
+        return draw(view, who, view["repository"])
 
     if isinstance(tab, gr.Tab):
         tab.select(on_tab, view, shown, **PRIVATE)

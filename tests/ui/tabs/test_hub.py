@@ -189,6 +189,22 @@ def test_rented_hardware_shows_its_price_in_tune(hub: Hub, lab_of: Callable[...,
     assert [name for name, *_ in lab.places(WHO)] == ["fake"]
 
 
+def test_a_visitor_may_keep_their_runs(hub: Hub, lab_of: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.tabs.hub.owner", lambda request: "user-ann")
+    lab = lab_of(SPACE_ID="host/atelier")
+    lab.token = lambda owner: ANN
+    mine = Tab(lab)
+    assert "can be kept in <b>ann/atelier-runs</b>, a private data set of yours" in mine.shown["hub-fits"]
+    mine.press("keep")
+    assert "are kept in <b>ann/atelier-runs</b> every few minutes" in mine.shown["hub-fits"]
+    assert hub.repositories["datasets", "ann/atelier-runs"].private
+    mine.press("open", kind="dataset", name="ann/atelier-runs")
+    assert mine.shown["hub-fits"] == ""
+    mine.press("back")
+    mine.press("keep-no-more")
+    assert "Keep mine there" in mine.shown["hub-fits"]
+
+
 def test_the_owner_of_a_space_is_offered_other_hardware(hub: Hub, lab_of: Callable[..., Lab]) -> None:
     space = hub.add("spaces", "ann/atelier")
     lab = lab_of(SPACE_ID="ann/atelier")
