@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from backend.targets.fake import Fake
 from tests.ui.scripted import ROOT, served
+from tests.ui.scripted import lab as scripted
 from ui import shell
 
 
@@ -83,6 +84,14 @@ def test_tabs_are_those_that_exist():
         ("run", "Run"),
         ("hub", "Hub"),
     ]
+
+
+def test_the_owner_of_a_space_chooses_its_tabs(home: Path):
+    """A run can be opened all the same."""
+    some = scripted(ATELIER_HOME=str(home), ATELIER_TABS="text, hub")
+    assert [key for key, *_ in shell.tabs_of(some)] == ["text", "run", "hub"]
+    every = scripted(ATELIER_HOME=str(home))
+    assert shell.tabs_of(every) == list(shell.TABS)
 
 
 def selected(query: str) -> tuple[object, object]:
