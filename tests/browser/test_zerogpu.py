@@ -97,3 +97,26 @@ def test_answers_and_slices(space: Server, device: Device, ann: BrowserContext, 
     page.goto(space.url)
     wait(lambda: len(device.grants) == had + 1, page=page)
     assert device.killed == []
+
+
+def test_a_refused_run_goes_on_with_the_cpu(home: Path, starter: Path, ann: BrowserContext) -> None:
+    """Nothing of the day's time is left: what else there is stands on the page, and one press does it."""
+    device = Device({"ann": 1})
+    space = Space(home, {**device.env, "ATELIER_SLICE": str(SLICE)})
+    space.start()
+    try:
+        page = ann.new_page()
+        page.goto(space.url)
+        page.get_by_role("tab", name="Tune").click()
+        page.get_by_role("button", name="Straight to Run").click()
+        page.locator("#tune-launch").click()
+        expect(page.locator("#refused")).to_contain_text("waits")
+        expect(page.locator("#refused")).to_contain_text("are left")
+        page.get_by_role("button", name="Go on with the CPU here").click()
+        expect(page.locator("#refused")).to_have_text("")
+        expect(page.locator("#run-charts svg").first).to_be_visible()
+        assert device.grants == []
+    finally:
+        clear(home)
+        space.process.wait(30)
+        device.close()
