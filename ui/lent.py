@@ -74,18 +74,20 @@ def lent(lab: Lab, page: Page, header: gr.HTML, refused: gr.HTML | None) -> None
 
     @toasts
     def on_way(event: gr.EventData, request: gr.Request) -> list[Any]:
-        """[refused, run, clone, tabs]"""
+        """[refused, run, clone, tabs, going]"""
         who, way, run = owner(request), str(event._data.get("way")), str(event._data.get("run"))
         if way == "cpu":
             lab.resume(run, who, "local")
-            return [waiting(who), run, gr.skip(), gr.Tabs(selected="run")]
+            return [waiting(who), "", gr.skip(), gr.Tabs(selected="run"), run]
         if way == "rent":
             gr.Info("Everything is as it was: choose Hugging Face Jobs at the step Where.")
-            return [gr.skip(), gr.skip(), run, gr.Tabs(selected="tune")]
-        return [gr.skip()] * 4
+            return [gr.skip(), gr.skip(), run, gr.Tabs(selected="tune"), ""]
+        return [*[gr.skip()] * 4, ""]
 
     gr.Timer(4).tick(look, None, refused, queue=False, **PRIVATE)
-    refused.act(on_way, None, [refused, page.run, page.clone, page.tabs], **PRIVATE)
+    going = gr.State("")  # the run that goes on; put away and opened again, or its page would not look anew
+    pressed = refused.act(on_way, None, [refused, page.run, page.clone, page.tabs, going], **PRIVATE)
+    pressed.success(lambda run: run or gr.skip(), going, page.run, **PRIVATE)
     gr.Timer(2).tick(turn, None, None, concurrency_limit=None, trigger_mode="once", **PRIVATE)
     gr.Timer(10).tick(left, None, header, queue=False, **PRIVATE)
     page.blocks.load(left, None, header, queue=False, **PRIVATE)

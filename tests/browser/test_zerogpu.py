@@ -107,8 +107,10 @@ def test_a_refused_run_goes_on_with_the_cpu(home: Path, starter: Path, ann: Brow
     try:
         page = ann.new_page()
         page.goto(space.url)
+        expect(page.locator("#where")).to_contain_text("left today")
         page.get_by_role("tab", name="Tune").click()
         page.get_by_role("button", name="Straight to Run").click()
+        expect(page.locator("#tune-launch")).to_be_visible()
         page.locator("#tune-launch").click()
         expect(page.locator("#refused")).to_contain_text("waits")
         expect(page.locator("#refused")).to_contain_text("are left")
