@@ -1,14 +1,18 @@
 """Drawing with the starter, beside the plain call of its pipeline; and what it leaves in memory.
 
-What is compared runs in this process, in turns, medians; the rest goes the whole way through the engine's process.
+What is compared runs in one process, in turns, medians, with threads that wait as the engine's do: those of the plain
+call would else spin, and lose by that on a busy machine. The rest goes the whole way through the engine's process.
 Memory is of that process, with pipelines of random weights.
 """
 
 from __future__ import annotations
 
 import gc
+import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -32,8 +36,10 @@ MANY = 500
 
 
 def measure() -> list[dict[str, Any]]:
+    env = os.environ | {"GOMP_SPINCOUNT": "20000"}
+    beside = subprocess.run([sys.executable, "-m", "tests.bench.images"], env=env, stdout=subprocess.PIPE, check=True)
+    rows: list[dict[str, Any]] = json.loads(beside.stdout.splitlines()[-1])
     with tempfile.TemporaryDirectory() as folder:
-        rows = beside_the_plain_call(Path(folder))
         engine = EngineProcess(dict(os.environ), preload=False)
         try:
             rows += whole_way(engine, Path(folder))
@@ -131,7 +137,7 @@ def memory(engine: EngineProcess, folder: Path) -> list[dict[str, Any]]:
     used = lambda: process.memory_info().rss / 1e6  # noqa: E731
 
     def drawn(model: Path, **more: Any) -> float:
-        list(draw(engine, folder, model=str(model), steps=2, **more))
+        list(draw(engine, folder, model=str(model), steps=1, **more))
         return used()
 
     drawn(small)
@@ -159,3 +165,8 @@ def draw(engine: EngineProcess, folder: Path, **more: Any) -> Iterator[ev.Event]
     for event in engine.stream("image", asked):
         assert not isinstance(event, ev.Failed), event
         yield event
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        print(json.dumps(beside_the_plain_call(Path(place))))
