@@ -276,7 +276,9 @@ def test_every_endpoint_is_a_tool_that_says_what_it_does(url):
 def test_another_programs_model_chats_reads_and_runs(url):
     chat, rows = ("chat", {"message": "well said"}), ("rows", {"length": 2})
     launch = ("launch", {"recipe": "sft", "params": {"max_steps": 3}, "target": "fake"})
-    _, said, page, launched = asked(tools(url, chat, rows, launch, token="ann"))
+    image = ("image", {"prompt": "a red cat"})
+    _, said, page, launched, drawn = asked(tools(url, chat, rows, launch, image, token="ann"))
+    assert (drawn.content[0].type, drawn.content[0].mimeType) == ("image", "image/png")
     assert said.content[0].text.strip() == "well said"
     assert ast.literal_eval(page.content[0].text)["rows"][1]
     run = ("run", {"run_id": launched.content[0].text})
