@@ -66,7 +66,7 @@ def samples(drawn: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
             f'<article class="sample"><p>{text(row.get("prompt", ""))}{seed}</p>'
             f'<div class="drawn" tabindex="0">{pictures}</div></article>'
         )
-    return f'<h3>Watch it learn</h3><div class="samples">{"".join(cards)}</div>'
+    return f'<h3>Watch it learn</h3><div class="samples pictures">{"".join(cards)}</div>'
 
 
 def _picture(rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -> str:

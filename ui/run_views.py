@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backend import events as ev
+from backend.recipes import PICTURES
 from ui import charts, picture_views
 from ui.folding import View
 from ui.views import (
@@ -197,7 +198,8 @@ def artifacts(status: Mapping[str, Any]) -> str:
     kinds: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         kinds.setdefault(row["kind"], []).append(row)
-    items = "".join(f"<li><b>{text(kind.capitalize())}</b> {_made(made)}</li>" for kind, made in kinds.items())
+    titles = {kind: PICTURES[kind].title if kind in PICTURES else kind.capitalize() for kind in kinds}
+    items = "".join(f"<li><b>{text(titles[kind])}</b> {_made(made)}</li>" for kind, made in kinds.items())
     return f'<ul class="artifacts">{items}</ul>'
 
 

@@ -223,6 +223,7 @@ layers["unet_lora_adapter_metadata"] = config.to_dict() | {"target_modules": sor
 if pipeline.text_encoder in taught:
     held = get_peft_model_state_dict(pipeline.text_encoder)
     layers["text_encoder_lora_layers"] = convert_state_dict_to_diffusers(held)
+    layers["text_encoder_lora_adapter_metadata"] = words.to_dict() | {"target_modules": sorted(words.target_modules)}
 type(pipeline).save_lora_weights("adapter", **layers)"""
 _WORD_SAVE = """
 Path("adapter").mkdir(exist_ok=True)
