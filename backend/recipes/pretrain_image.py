@@ -179,7 +179,7 @@ class Stage:
         """Take this step's weights into the moving average."""
         import torch
 
-        keep = min(0.999, (1 + self.done) / (10 + self.done))
+        keep = min(0.997, (1 + self.done) / (10 + self.done))
         pairs = [(self.slow[name], value) for name, value in self.net.state_dict().items() if value.is_floating_point()]
         with torch.no_grad():
             torch._foreach_lerp_([one for one, _ in pairs], [value for _, value in pairs], 1 - keep)

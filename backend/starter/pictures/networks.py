@@ -26,7 +26,10 @@ def autoencoder() -> Any:
 
 
 def denoiser() -> Any:
-    """The UNet over latents, which reads the prompt by cross-attention."""
+    """The UNet over latents. It reads the prompt by cross-attention, and by a summary that scales and shifts each block.
+
+    Cross-attention alone had learned colours and grounds after 80,000 pictures, and hardly a shape.
+    """
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
@@ -40,6 +43,10 @@ def denoiser() -> Any:
         attention_head_dim=(4, 4, 4),
         cross_attention_dim=256,
         norm_num_groups=16,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
+        time_embedding_dim=384,
+        resnet_time_scale_shift="scale_shift",
     )
 
 
@@ -52,7 +59,7 @@ def text_encoder(vocabulary: int, end: int) -> Any:
             vocab_size=vocabulary,
             hidden_size=256,
             intermediate_size=768,
-            num_hidden_layers=3,
+            num_hidden_layers=2,
             num_attention_heads=4,
             max_position_embeddings=WORDS,
             projection_dim=256,
