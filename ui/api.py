@@ -83,7 +83,7 @@ def publish(lab: Lab) -> None:
     def image(
         prompt: str,
         model: str = "",
-        steps: int = 0,
+        steps: int | None = None,
         guidance: float | None = None,
         width: int = 0,
         height: int = 0,
@@ -95,7 +95,7 @@ def publish(lab: Lab) -> None:
         Parameters:
             prompt: what to draw
             model: a Hub id of a text-to-image model, or one on the server's disk; empty for the starter
-            steps: more are finer and take longer; 0 for the model's own
+            steps: more are finer and take longer; empty for the model's own
             guidance: how closely it keeps to the prompt; empty for the model's own
             width: in pixels; 0 for the model's own
             height: in pixels; 0 for the model's own

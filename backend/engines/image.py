@@ -32,7 +32,7 @@ class Worn(BaseModel):
 
 
 class ImageParams(BaseModel):
-    """One or a few pictures. Steps, width and height 0 and an empty guidance are the model's own."""
+    """One or a few pictures. Empty steps and guidance, and a width and height of 0, are the model's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -42,7 +42,9 @@ class ImageParams(BaseModel):
     adapters: list[Worn] = Field(
         [], max_length=MOST_ADAPTERS, title="Adapters", description="LoRA and learned words, several at once"
     )
-    steps: int = Field(0, ge=0, le=200, title="Steps", description="More are finer and take longer; 0: the model's own")
+    steps: int | None = Field(
+        None, ge=1, le=200, title="Steps", description="More are finer and take longer; empty: the model's own"
+    )
     guidance: float | None = Field(
         None, ge=0, le=50, title="Guidance", description="How closely it keeps to the prompt; empty: the model's own"
     )

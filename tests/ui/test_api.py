@@ -39,7 +39,7 @@ TABLE: dict[str, list[tuple[str, Any]]] = {  # the promise: inputs in order with
     "/image": [
         ("prompt", ...),
         ("model", ""),
-        ("steps", 0),
+        ("steps", None),
         ("guidance", None),
         ("width", 0),
         ("height", 0),

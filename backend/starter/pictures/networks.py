@@ -26,7 +26,7 @@ def autoencoder() -> Any:
 
 
 def denoiser() -> Any:
-    """The UNet over latents. It reads the prompt by cross-attention, and by a summary that scales and shifts each block.
+    """The UNet over latents: it reads the prompt by cross-attention, and a summary of it scales and shifts each block.
 
     Cross-attention alone had learned colours and grounds after 80,000 pictures, and hardly a shape.
     """

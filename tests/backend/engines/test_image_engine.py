@@ -286,7 +286,7 @@ def test_a_control_net_leads_by_its_scale(draw: Draw, photo: Path, tmp_path: Pat
         ({"width": 45, "height": 3}, r"width is 45 and height is 3; .* Use width 48 and height 8."),
         ({"width": 4096, "height": 4096}, r"more than 4,194,304 pixels"),
         ({"width": 5000}, r"width is 5000; use at most 4,096"),
-        ({"steps": -1}, r"steps is -1; use at least 0"),
+        ({"steps": 0}, r"steps is 0; use at least 1"),
         ({"steps": 10_000}, r"steps is 10000; use at most 200"),
         ({"count": 100}, r"count is 100; use at most 8"),
         ({"prompt": "  "}, r"write what to draw"),
@@ -310,7 +310,7 @@ def test_what_a_model_does_not_read_is_said(ask: Any) -> None:
 
 
 def test_no_steps_are_the_models_own(ask: Any) -> None:
-    started = next(one for one in ask(steps=0) if isinstance(one, ev.Started))
+    started = next(one for one in ask(steps=None) if isinstance(one, ev.Started))
     assert (started.info["steps"], started.info["guidance"]) == (50, 7.5)  # those of StableDiffusionPipeline's call
 
 
