@@ -16,7 +16,7 @@ from typing import Any
 from backend import events as ev
 from ui.views import real
 
-POINTS, SERIES, LINES, WIDTH, CHECKPOINTS = 500, 60, 500, 2_000, 12
+POINTS, SERIES, LINES, WIDTH, CHECKPOINTS = 500, 40, 500, 2_000, 12
 ROWS = 8  # sample answers shown of one checkpoint
 PICTURE = 60_000  # characters of a small picture's address
 
