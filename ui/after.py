@@ -100,7 +100,7 @@ def download(button: gr.Button, make: Callable[..., Any], page: Page, file: gr.D
     )
 
 
-def fresh(button: gr.DownloadButton) -> Path:
+def fresh(button: gr.components.Component) -> Path:
     """A new folder whose files Gradio may hand out; its name can't be guessed."""
     folder = Path(button.GRADIO_CACHE) / secrets.token_hex(16)
     folder.mkdir(parents=True)

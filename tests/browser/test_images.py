@@ -92,7 +92,7 @@ def test_only_what_is_painted_over_is_drawn_anew(page: Page, tmp_path: Path) -> 
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] / 2 + 60, box["y"] + box["height"] / 2, steps=10)
     page.mouse.up()
-    page.wait_for_timeout(500)
+    expect(page.locator("#image-from")).to_contain_text("only what you painted")
     before = saved(page, tmp_path / "before.png")
     draw(page, 2)
     expect(page.locator("#image-stage figcaption")).to_contain_text("from a picture")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -12,6 +11,7 @@ from gradio.data_classes import FileData
 
 from backend.engines.image import ImageParams
 from backend.engines.picture import opened
+from ui.after import fresh
 from ui.forms import Form
 from ui.images import canvas
 from ui.images.desk import PRESS, PRIVATE, Desk
@@ -56,17 +56,28 @@ def build(fields: Fields) -> Begun:
     with gr.Accordion("Keep to lines, depth or pose (ControlNet)", open=False, elem_id="image-control"):
         model, scale = Form(ImageParams, only=("control_model", "control_scale"), prefix="image").components
         control = _picture("Control picture", "image-control-image", 160)
-    fields.add(picture=picture, strength=strength, editor=editor, **dict(zip(SIDES, sides, strict=True)))
+    mask = gr.State("")  # the file of what was painted; what the editor sends can be read once only, so by `on_paint`
+    fields.add(picture=picture, strength=strength, mask=mask, **dict(zip(SIDES, sides, strict=True)))
     fields.add(control_model=model, control_scale=scale, control_image=control)
 
     line = gr.HTML(elem_id="image-from", padding=False, js_on_load=PRESS, render=False)
-    begun = Begun(picture, editor, strength, line)
-    shown = [picture, editor, line]
+    begun = Begun(picture, editor, mask, line)
     # Not `change`: in Gradio 6.31 an image that is drawn anew tells it again, round and round.
     for event in (picture.upload, picture.clear):
-        event(toasts(begun.given), [picture, strength], shown, **PRIVATE)
-    strength.blur(lambda path, how: _from(path, how), [picture, strength], line, **PRIVATE)
-    line.drop(lambda: begun.put(""), None, shown, **PRIVATE)
+        event(toasts(begun.given), picture, begun.outputs, **PRIVATE)
+    line.drop(lambda: begun.put(""), None, begun.outputs, **PRIVATE)
+
+    @toasts
+    def on_paint(painted: dict[str, Any] | None, path: str | None) -> list[Any]:
+        if not path:
+            return ["", ""]
+        drawn = canvas.painted((painted or {}).get("layers") or [], opened(path).size)
+        place = str(fresh(picture) / "mask.png") if drawn else ""
+        if drawn:
+            drawn.save(place)
+        return [place, _from(path, place)]
+
+    editor.change(on_paint, [editor, picture], [mask, line], trigger_mode="always_last", **PRIVATE)
     return begun
 
 
@@ -76,24 +87,28 @@ class Begun:
 
     picture: gr.Image
     editor: gr.ImageEditor
-    strength: Any
+    mask: gr.State
     line: gr.HTML
 
-    def put(self, path: str, strength: str = "") -> dict[Any, Any]:
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.picture, self.editor, self.mask, self.line]
+
+    def put(self, path: str) -> dict[Any, Any]:
         """Updates that show it; '' takes it away. What was painted on the last one is gone with it."""
         base = {"background": canvas.roomy(opened(path)), "layers": [], "composite": None} if path else None
-        return {self.picture: path or None, self.editor: base, self.line: _from(path, strength)}
+        return {self.picture: path or None, self.editor: base, self.mask: "", self.line: _from(path)}
 
-    def given(self, path: str | None, strength: str) -> dict[Any, Any]:
+    def given(self, path: str | None) -> dict[Any, Any]:
         """The same for one that was uploaded here."""
-        return self.put(path or "", strength) | {self.picture: gr.skip()}
+        return self.put(path or "") | {self.picture: gr.skip()}
 
 
-def _from(path: str | None, strength: str) -> str:
+def _from(path: str | None, mask: str = "") -> str:
     if not path:
         return ""
-    how = f" · strength {escape(str(strength))}" if strength else ""
-    return f'Begins from the picture you gave{how} <button type="button" data-act="drop">Without it</button>'
+    part = "only what you painted over is drawn anew" if mask else "all of it is drawn anew"
+    return f'Begins from the picture you gave: {part} <button type="button" data-act="drop">Without it</button>'
 
 
 def asked(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,9 +130,4 @@ def asked(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any]:
         ground.save(folder / "mask.png")
         return more | {"image": str(folder / "canvas.png"), "mask": str(folder / "mask.png"),
                        "width": image.width, "height": image.height, "strength": 1.0}  # fmt: skip
-    layers = (given["editor"] or {}).get("layers") or []
-    if layers and (mask := canvas.painted(layers, opened(path).size)):
-        place = desk.fresh() / "mask.png"
-        mask.save(place)
-        more["mask"] = str(place)
-    return more
+    return more | ({"mask": given["mask"]} if given["mask"] else {})

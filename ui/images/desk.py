@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from gradio.processing_utils import save_file_to_cache
 from backend import events as ev
 from backend.errors import BadInput, NotFound
 from backend.lab import Lab
+from ui.after import fresh
 from ui.answers import folded
 from ui.images import told
 from ui.images.drawing import Drawing
@@ -89,9 +89,7 @@ class Desk:
 
     def fresh(self) -> Path:
         """A new folder for files of one request; its name can't be guessed."""
-        folder = Path(self.stage.GRADIO_CACHE) / secrets.token_hex(16)
-        folder.mkdir(parents=True)
-        return folder
+        return fresh(self.stage)
 
     def picture(self, name: str, who: str) -> dict[str, Any]:
         """{name, file, settings, made} of one in the gallery of `who`. Raises NotFound."""

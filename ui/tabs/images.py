@@ -126,7 +126,7 @@ def build(lab: Lab, page: Page) -> None:
         *first, request = given[:4]
         return lab.code("image", asked([*first, *given[4:]]), desk.owner(request))
 
-    changing = [part for part in fields.components if not isinstance(part, gr.Image | gr.ImageEditor)]
+    changing = [part for part in fields.components if not isinstance(part, gr.Image | gr.State)]
     panels.build(
         show_code, "Code", "image-code", "python", code, fields.components, panels.changes(changing),
         lambda text: notebooks.beside(lab, text, "A picture", "image"),

@@ -72,7 +72,7 @@ def press(blocks: gr.Blocks, name: str, *before: Any, who: gr.Request = ME, **fo
     """What the page is shown, by elem_id, when the button of this handler is pressed with the form as it is, but for
     `form` by elem_id. `before` are the first values."""
     one = next(one for one in blocks.fns.values() if one.fn is not None and one.fn.__name__ == name)
-    rest = [form.get(str(part.elem_id), getattr(part, "value", None)) for part in one.inputs[1:]]
+    rest = [form.get(str(part.elem_id or "mask"), getattr(part, "value", None)) for part in one.inputs[1:]]
     views = one.fn(*(before or (48,)), who, *rest)
     return [{str(part.elem_id): value for part, value in view.items()} for view in views]
 
@@ -209,7 +209,10 @@ def test_what_is_painted_over_is_a_mask_and_more_canvas_a_larger_picture(
     Image.new("RGB", (64, 48), "red").save(tmp_path / "a.png")
     layer = Image.new("RGBA", (512, 384))
     layer.paste((20, 184, 166, 255), (0, 0, 256, 384))
-    form = {"image-picture": str(tmp_path / "a.png"), "image-editor": {"layers": [layer]}, "image-strength": "0.7"}
+    mask, line = handler(blocks, "on_paint")({"layers": [layer]}, str(tmp_path / "a.png"))
+    assert "only what you painted" in line
+    assert handler(blocks, "on_paint")({"layers": []}, str(tmp_path / "a.png"))[0] == ""
+    form = {"image-picture": str(tmp_path / "a.png"), "mask": mask, "image-strength": "0.7"}
     press(blocks, "on_draw", **form)
     asked = painter.asked[-1]
     assert (asked["image"], asked["strength"]) == (str(tmp_path / "a.png"), "0.7")
