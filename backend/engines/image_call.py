@@ -37,7 +37,7 @@ def composed(loaded: Loaded, request: ImageParams) -> Call:
         start = start.resize((start.width * request.enlarge, start.height * request.enlarge), 1)  # 1: Lanczos
     width, height = _size(loaded, request, start, said)
     mask = _mask(request, start, said) if request.mask else None
-    pipeline = _variant(loaded, request, start is not None, mask is not None)
+    pipeline = _variant(loaded, request, start is not None, mask is not None and _paints(loaded))
     allowed = takes(pipeline)
     steps = request.steps or loaded.steps
     guidance = loaded.guidance if request.guidance is None else request.guidance
@@ -111,6 +111,15 @@ def _mask(request: ImageParams, start: Any, said: list[str]) -> Any:
             f"The mask, {mask.width} × {mask.height}, is scaled to the picture's {start.width} × {start.height}"
         )
     return mask
+
+
+def _paints(loaded: Loaded) -> bool:
+    """Whether diffusers' pipelines for masks take the UNet, which they do for 4 or 9 channels alone.
+
+    Any other begins from the whole picture, and of what it draws the masked part is kept.
+    """
+    unet = getattr(loaded.pipeline, "unet", None)
+    return unet is None or unet.config.in_channels in (4, 9)
 
 
 def _variant(loaded: Loaded, request: ImageParams, start: bool, mask: bool) -> Any:

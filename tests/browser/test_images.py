@@ -47,6 +47,7 @@ def draw(page: Page, pictures: int) -> None:
     expect(page.locator("#image-stage .acts")).to_be_visible()
 
 
+@pytest.mark.long
 def test_one_press_shows_it_growing_and_its_settings_can_be_used_again(page: Page) -> None:
     page.evaluate(WATCH)
     draw(page, 1)
