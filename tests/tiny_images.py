@@ -49,34 +49,35 @@ def text_encoder(words: Any, seed: int = 0) -> Any:
         ).eval()  # fmt: skip
 
 
-def unet(width: int = 16) -> Any:
-    """Reads text that is 16 wide; latents of 4 channels, 8×8."""
+def unet(width: int = 16, channels: int = 4) -> Any:
+    """Reads text that is 16 wide; latents of `channels`, 8×8."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
-        sample_size=8, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(width, 2 * width),
+        sample_size=8, in_channels=channels, out_channels=channels, layers_per_block=1,
+        block_out_channels=(width, 2 * width),
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         cross_attention_dim=16, attention_head_dim=4, norm_num_groups=4,
     )  # fmt: skip
 
 
-def autoencoder(tiny: bool = True) -> Any:
+def autoencoder(tiny: bool = True, channels: int = 4) -> Any:
     """AutoencoderTiny, or AutoencoderKL; four pixels to a latent each way."""
     from diffusers import AutoencoderKL, AutoencoderTiny
 
     if not tiny:
         return AutoencoderKL(
-            in_channels=3, out_channels=3, latent_channels=4, block_out_channels=(8, 8, 8), layers_per_block=1,
+            in_channels=3, out_channels=3, latent_channels=channels, block_out_channels=(8, 8, 8), layers_per_block=1,
             down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
             norm_num_groups=4, sample_size=32,
         )  # fmt: skip
     return AutoencoderTiny(
-        in_channels=3, out_channels=3, latent_channels=4, encoder_block_out_channels=(8, 8, 8),
+        in_channels=3, out_channels=3, latent_channels=channels, encoder_block_out_channels=(8, 8, 8),
         decoder_block_out_channels=(8, 8, 8), num_encoder_blocks=(1, 1, 1), num_decoder_blocks=(1, 1, 1),
     )  # fmt: skip
 
 
-def tiny_pipeline(folder: Path, tiny_vae: bool = True, width: int = 16, safety: Any = None) -> Path:
+def tiny_pipeline(folder: Path, tiny_vae: bool = True, width: int = 16, safety: Any = None, channels: int = 4) -> Path:
     """Write a StableDiffusionPipeline that draws 32×32 pixels to `folder`; `width` of its UNet's first layer."""
     import torch
     from diffusers import DDIMScheduler, StableDiffusionPipeline
@@ -84,7 +85,7 @@ def tiny_pipeline(folder: Path, tiny_vae: bool = True, width: int = 16, safety: 
     words = tokenizer()
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        denoiser, pixels = unet(width), autoencoder(tiny_vae)
+        denoiser, pixels = unet(width, channels), autoencoder(tiny_vae, channels)
     StableDiffusionPipeline(
         vae=pixels, text_encoder=text_encoder(words), tokenizer=words, unet=denoiser, safety_checker=safety,
         scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1),

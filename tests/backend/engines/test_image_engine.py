@@ -263,6 +263,17 @@ def test_what_a_mask_leaves_out_stays_as_it_was(draw: Draw, ask: Any, photo: Pat
         draw(image=str(photo), mask=str(tmp_path / "black.png"))
 
 
+def test_a_mask_works_on_a_unet_that_the_pipelines_for_masks_refuse(draw: Draw, photo: Path, tmp_path: Path) -> None:
+    model = tiny_images.tiny_pipeline(tmp_path / "wide", channels=8)
+    mask = Image.new("L", (40, 24), 0)
+    mask.paste(255, (20, 0, 40, 24))
+    mask.save(tmp_path / "mask.png")
+    made = draw(model=str(model), image=str(photo), mask=str(tmp_path / "mask.png"), strength=1.0)
+    before = pixels(photo)
+    assert apart(made[:, :20], before[:, :20]) == 0
+    assert apart(made[:, 20:], before[:, 20:]) > 1
+
+
 def test_a_control_net_leads_by_its_scale(draw: Draw, photo: Path, tmp_path: Path, tiny_image: Path) -> None:
     net = tiny_images.tiny_control(tmp_path / "control", tiny_image)
     plain = draw()
