@@ -47,7 +47,6 @@ def draw(page: Page, pictures: int) -> None:
     expect(page.locator("#image-stage .acts")).to_be_visible()
 
 
-@pytest.mark.long
 def test_one_press_shows_it_growing_and_its_settings_can_be_used_again(page: Page) -> None:
     page.evaluate(WATCH)
     draw(page, 1)
@@ -64,7 +63,6 @@ def test_one_press_shows_it_growing_and_its_settings_can_be_used_again(page: Pag
     expect(page.locator("#image-stage figcaption")).to_contain_text("seed 3")
 
 
-@pytest.mark.long
 def test_stop_ends_it_and_the_page_is_ready_again(page: Page) -> None:
     page.locator("#image-examples button").nth(2).click()
     page.locator("#image-settings > button").click()

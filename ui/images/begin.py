@@ -77,7 +77,8 @@ def build(fields: Fields) -> Begun:
             drawn.save(place)
         return [place, _from(path, place)]
 
-    editor.change(on_paint, [editor, picture], [mask, line], trigger_mode="always_last", **PRIVATE)
+    # Not `change`: where the accordion was closed as the picture came, it is not told of the first stroke.
+    editor.input(on_paint, [editor, picture], [mask, line], trigger_mode="always_last", **PRIVATE)
     return begun
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import gradio as gr
 
 from backend.engines.picture import opened
+from backend.errors import BadInput
 from ui.after import PRESS as TAKE
 from ui.images import canvas, sweep, told
 from ui.images.desk import MANY, PRIVATE, Desk, Views
 from ui.images.form import Fields
-from ui.page import HIDDEN
 from ui.toasts import calmly, toasts
 
 
@@ -32,7 +32,7 @@ def build(desk: Desk, fields: Fields, asked: Callable[[list[Any]], dict[str, Any
     count = gr.HTML(elem_id="image-grid-count", elem_classes="quiet", padding=False)
     with gr.Row():
         go = gr.Button("Draw the table", elem_id="image-grid-go")
-        save = gr.Button("Download as one PNG", size="sm", visible=HIDDEN, elem_id="image-grid-save")
+        save = gr.Button("Download as one PNG", elem_id="image-grid-save")
     file = gr.DownloadButton("file", elem_id="image-grid-file", elem_classes="unseen")
     drawn = gr.State([])  # [heads across, heads down, names of the pictures in the order of the cells]
 
@@ -49,7 +49,7 @@ def build(desk: Desk, fields: Fields, asked: Callable[[list[Any]], dict[str, Any
         across, down, rows = plan(list(given))
         cells = [one for row in rows for one in row]
         made: list[dict[str, str]] = []
-        yield {table: told.table(across.heads, down.heads, made), save: gr.update(visible=HIDDEN)}
+        yield {table: told.table(across.heads, down.heads, made), drawn: []}
         for drawing, updates in desk.drawn(cells, most, request):
             if len(drawing.pictures) > len(made):
                 made += [
@@ -57,11 +57,12 @@ def build(desk: Desk, fields: Fields, asked: Callable[[list[Any]], dict[str, Any
                 ]
                 names = [one["name"] for one in made]
                 updates |= {table: told.table(across.heads, down.heads, made), drawn: [across.heads, down.heads, names]}
-                updates |= {save: gr.update(visible=True)}
             yield updates
 
     @toasts
     def on_save(made: list[list[str]], request: gr.Request) -> str:
+        if not made:
+            raise BadInput("No table was drawn yet.", "Press Draw the table first.")
         across, down, names = made
         found = {one["name"]: one["file"] for one in desk.lab.pictures.list(desk.owner(request))}
         pictures = [opened(found[name]) if name in found else None for name in names]
@@ -72,7 +73,7 @@ def build(desk: Desk, fields: Fields, asked: Callable[[list[Any]], dict[str, Any
         return str(path)
 
     inputs = [*parts, *fields.components]
-    going = go.click(on_go, [desk.most, *inputs], [*desk.outputs, table, save, drawn], **PRIVATE, **MANY)
+    going = go.click(on_go, [desk.most, *inputs], [*desk.outputs, table, drawn], **PRIVATE, **MANY)
     going.failure(desk.idle, None, [desk.draw, desk.stop], **PRIVATE)
     save.click(on_save, drawn, file, trigger_mode="once", **PRIVATE).success(
         None, None, None, js=TAKE % file.elem_id, **PRIVATE

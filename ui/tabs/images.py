@@ -39,6 +39,7 @@ def build(lab: Lab, page: Page) -> None:
             list(PRESETS), value="Usual", label="Preset", container=False, scale=0, min_width=300,
             elem_id="image-preset",
         )  # fmt: skip
+    beside = gr.Column()
     fields.add(prompt=prompt, style=style)
     with gr.Row(elem_id="image-room", equal_height=False):
         with gr.Column(scale=3, min_width=280):
@@ -70,7 +71,8 @@ def build(lab: Lab, page: Page) -> None:
             show_code = gr.Button("Code", size="sm", elem_id="image-code-button")
     with below:
         gallery.build(desk, fields, begun, page.blocks.load)
-    begun.line.render()
+    with beside:
+        begun.line.render()
 
     @toasts
     def on_draw(most: int, request: gr.Request, *values: Any) -> Views:
