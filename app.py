@@ -40,6 +40,7 @@ def lent(settings: Settings) -> Lab:
     from backend.targets import zerogpu
 
     zerogpu.warm()
+    zerogpu.place(settings.pinned)
     quotas, speeds = Quotas(), Speeds(settings.home / "speeds.json")
     return Lab.open(
         settings,

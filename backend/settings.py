@@ -24,6 +24,7 @@ class Settings:
     memory_limit: float = 0.0  # GB of address space for the engine and for each run; 0 is no limit
     cache_limit: float = 0.0  # GB that downloads may make the Hugging Face cache; 0 is the disk's own limit
     models: tuple[str, ...] = ()  # patterns of the models that visitors may use; none allows all
+    pinned: tuple[str, ...] = ()  # models that ZeroGPU has from the start
     training: str = "all"  # who may start runs: all, signed-in, owner
     tabs: tuple[str, ...] = ()  # those shown; none shows all
     runs_at_once: int = 0  # of one visitor, waiting ones included; 0 is no limit
@@ -70,6 +71,7 @@ class Settings:
             memory_limit=_number(env, "ATELIER_MEMORY_LIMIT", 0),
             cache_limit=_number(env, "ATELIER_CACHE_LIMIT", 0),
             models=_words(env, "ATELIER_MODELS"),
+            pinned=_words(env, "ATELIER_PINNED"),
             compiled=env.get("ATELIER_COMPILE", "").lower() in ("1", "true", "yes"),
             keep=env.get("ATELIER_KEEP", "").strip(),
             lasting=not on_space or _mounted(Path(home).expanduser().absolute()),

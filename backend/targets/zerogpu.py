@@ -19,7 +19,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -388,3 +388,26 @@ def warm() -> None:
         "backend.recipes.training",
     ):
         importlib.import_module(name)
+
+
+def place(models: Sequence[str]) -> None:
+    """Have `models` on the GPU before any worker is forked, so that each has them from its start.
+
+    `image:` stands before those that draw. What can't be loaded is logged and left to the workers. All is computed by
+    one thread: a worker whose parent computed with several would wait for ever for those it has not.
+    """
+    torch: Any = importlib.import_module("torch")
+    before, several = torch.get_num_threads(), torch.set_num_threads
+    several(1)
+    torch.set_num_threads = lambda _: None  # the engines ask for more
+    try:
+        for name in models:
+            engine, mark, model = name.partition(":")
+            known = mark and engine in _engines()
+            try:
+                _engines()[engine if known else "text"][0].load(model if known else name)
+            except LabError as error:
+                log.warning("%s is not placed: %s %s", name, error.message, error.hint)
+    finally:
+        torch.set_num_threads = several
+        several(before)

@@ -293,7 +293,7 @@ def test_the_machine_s_own_sign_in_is_lent_to_nobody_else(home, monkeypatch):
 def test_offers_are_listed_when_a_name_is_looked_for(lab, monkeypatch):
     from backend.engines.remote import Offer
 
-    monkeypatch.setattr(lab.catalog, "_search", lambda query, task: [])
+    monkeypatch.setattr(lab.catalog, "search", lambda query, task: [])
     monkeypatch.setattr(lab.remote, "offers", lambda query: [Offer("org/big", "fast", price_in=0.2, price_out=0.6)])
     last = lab.models("big")[-1]
     assert (last.name, last.source) == ("org/big:fast", "provider")

@@ -27,6 +27,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "white": (255, 255, 255),
 }
 PAPER = "white"
+TINTS = [name for name in COLOURS if name != "white"]
 _PLAIN = ("{name}", "a {name}", "{name} emoji", "a picture of a {name}")
 _ON = ("{name} on {ground}", "a {name} on {ground}", "{name}, {ground} background", "a {name} on a {ground} background")
 _TINTED = ("{colour} {name}", "{name}, {colour}", "a {colour} {name}")
@@ -51,22 +52,22 @@ def held_out(scene: Scene) -> bool:
     return int.from_bytes(hashlib.sha256(key).digest()[:4], "big") % _HELD_OUT == 0
 
 
-def scene(emoji: int, dice: random.Random, kept: bool = True, tinted: bool = True) -> Scene:
-    """A random scene with the emoji: one to train on, or (kept=False) one that is held out.
-
-    What has a colour in its name is not `tinted`: a green blue heart is no picture.
-    """
+def scene(emoji: int, dice: random.Random, tinted: bool = True) -> Scene:
+    """A random scene with the emoji to train on. What has a colour in its name is not `tinted`."""
     while True:
-        kind = dice.random() if kept else 0.5 + dice.random() / 2
-        if not tinted:
-            kind = 0.3 + 0.35 * dice.random() if kept else 0.5
-        tints = [name for name in COLOURS if name != "white"]
-        colour = dice.choice(tints) if kind > 0.65 else ""
+        kind = dice.random() if tinted else 0.3 + 0.35 * dice.random()
+        colour = dice.choice(TINTS) if kind > 0.65 else ""
         grounds = [name for name in COLOURS if name not in (PAPER, colour)]
         ground = dice.choice(grounds) if 0.4 < kind < 0.65 or kind > 0.82 else PAPER
         found = Scene(emoji, colour, ground)
-        if held_out(found) is not kept:
+        if not held_out(found):
             return found
+
+
+def apart(emoji: int) -> list[Scene]:
+    """All scenes with the emoji that are held out; perhaps there are none."""
+    every = (Scene(emoji, colour, ground) for colour in ("", *TINTS) for ground in COLOURS if ground != colour)
+    return [one for one in every if held_out(one)]
 
 
 def tintable(one: Emoji) -> bool:

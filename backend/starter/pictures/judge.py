@@ -30,11 +30,12 @@ _FEW = 40  # pixels; fewer are no picture
 def asked(emojis: list[Emoji], count: int, seed: int = 1) -> list[tuple[captions.Scene, str]]:
     """Held-out scenes with a caption each."""
     dice = random.Random(seed)
+    places = [place for place in taught(emojis) if captions.tintable(emojis[place])]  # of the others few are held out
     found: list[tuple[captions.Scene, str]] = []
     while len(found) < count:
-        index = dice.choice(taught(emojis))
-        one = captions.scene(index, dice, kept=False, tinted=captions.tintable(emojis[index]))
-        found.append((one, captions.caption(one, emojis, dice)))
+        if scenes := captions.apart(dice.choice(places)):
+            one = dice.choice(scenes)
+            found.append((one, captions.caption(one, emojis, dice)))
     return found
 
 

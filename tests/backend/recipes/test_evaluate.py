@@ -121,7 +121,7 @@ def test_several_seeds_and_what_it_took(capsys, tmp_path: Path, tiny: str) -> No
 
     table = parquet.read_table(tmp_path / "run" / evaluate.TABLE).to_pydict()
     assert {"0.said2", "0.said3"} <= set(table)
-    with pytest.raises(BadInput, match="seeds is 3 and temperature 0, at which every answer would be the same"):
+    with pytest.raises(BadInput, match="Seeds is 3 and temperature 0, at which every answer would be the same"):
         asked(seeds=3)
 
 

@@ -37,8 +37,13 @@ PLAIN = {"logging_steps": 1, "sample_prompts": 0, "eval_rows": 0, "save_steps": 
 
 
 @pytest.fixture(scope="session", autouse=True)
-def warm():
+def pinned(tmp_path_factory):
+    """A chat model and one that draws, placed before any worker is forked."""
+    folder = tmp_path_factory.mktemp("pinned")
+    text, image = str(tiny_model(folder / "text")), str(tiny_pipeline(folder / "image"))
     zerogpu.warm()
+    zerogpu.place([text, f"image:{image}", str(folder / "nothing")])
+    return text, image
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +107,17 @@ def test_the_worker_is_kept_and_asked_for_less(answers, model, device):
     assert isinstance(second[0], ev.Started), "the model stayed"
 
 
+def test_what_is_pinned_is_there_when_a_worker_begins(answers, pinned, tmp_path):
+    text, image = pinned
+    events = list(answers.stream("text", question(text), "user-ann"))
+    assert isinstance(events[0], ev.Started), events[0]
+    assert said(events)
+    asked = ImageParams(prompt="a red cat", model=image, folder=str(tmp_path / "out"), steps=2, width=32)
+    events = list(answers.stream("image", asked.model_dump(), "user-ann"))
+    assert isinstance(events[0], ev.Started), events[0]
+    assert any(isinstance(event, ev.Produced) and event.kind == "picture" for event in events)
+
+
 def test_stop_works_within_a_step_and_keeps_the_worker(answers, model, device):
     list(answers.stream("text", question(model), "user-ann"))
     worker = device._last
@@ -130,7 +146,7 @@ def test_pictures_are_drawn_there_and_asked_for_by_steps(answers, device, tmp_pa
     assert settings_of(picture.file)["seed"] == 1
     assert [asked["user"] for asked in device.asked] == ["ann", "ann"]
     assert device.asked[1]["seconds"] < device.asked[0]["seconds"], "measured speed replaces the guess"
-    long = ImageParams(prompt="a", model=model, folder=str(tmp_path), steps=200, width=32).model_dump()
+    long = ImageParams(prompt="a", model=model, folder=str(tmp_path), steps=200, count=8, width=32).model_dump()
     drawing = answers.stream("image", long, "user-ann")
     for event in drawing:
         if isinstance(event, ev.Progressed):
@@ -138,7 +154,7 @@ def test_pictures_are_drawn_there_and_asked_for_by_steps(answers, device, tmp_pa
     began = time.monotonic()
     drawing.close()
     assert time.monotonic() - began < 1
-    assert device.asked[2]["seconds"] > device.asked[1]["seconds"], "200 steps"
+    assert device.asked[2]["seconds"] > device.asked[1]["seconds"], "1,600 steps"
 
 
 def test_the_starter_draws_without_a_quota_and_no_other_falls_to_the_cpu(answers, device):
