@@ -131,7 +131,7 @@ def assemble(folder: Path, vae: Any, scale: float, words: Any, net: Any) -> Path
     import torch
     from diffusers import StableDiffusionPipeline
 
-    vae.register_to_config(scaling_factor=scale)
+    vae.register_to_config(scaling_factor=scale, _name_or_path="")  # no path of the machine it was trained on
     pipeline = StableDiffusionPipeline(
         vae=vae,
         text_encoder=net["text"],

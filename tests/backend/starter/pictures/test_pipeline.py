@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -25,11 +26,13 @@ def pipeline() -> Any:
 
 
 def test_its_files_are_small() -> None:
-    from pathlib import Path
-
     sizes = [path.stat().st_size for path in Path(locate(IMAGE_ID)).rglob("*") if path.is_file()]
     assert max(sizes) < 10_000_000
     assert sum(sizes) <= 40_000_000
+
+
+def test_it_names_no_place_of_the_machine_that_made_it() -> None:
+    assert [path for path in Path(locate(IMAGE_ID)).rglob("*.json") if '"_name_or_path": "/' in path.read_text()] == []
 
 
 def test_it_draws_in_the_colours_asked_for(pipeline: Any) -> None:
