@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from backend.engines import openmp
+
 Look = Callable[[Any, int, int], Any]
 
 
@@ -36,6 +38,7 @@ class Denoising:
         self.latents: Any = None  # the newest
 
     def __enter__(self) -> Denoising:
+        openmp.release()  # the call's thread gets its own
         self._thread.start()
         return self
 

@@ -32,6 +32,7 @@ from functools import partial
 from typing import IO, Any
 
 from backend import events as ev
+from backend.engines import openmp
 from backend.engines.fit import FitEngine, FitParams
 from backend.engines.image import ImageParams
 from backend.engines.image_engine import ImageEngine
@@ -165,6 +166,7 @@ class Worker:
         self._open[id] = engine.stream(params)
         owner = str(message.get("owner") or "")
         if isinstance(params, ImageParams):
+            openmp.release()  # of this thread, for that which draws
             self._turns.enter(id, owner, params.model)
             self._drawing.submit(self._draw)
             self._tell_turns()
