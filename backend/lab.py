@@ -167,9 +167,14 @@ class Lab:
     _claim: Claim | None = None
     keeping: Keeping | None = None
 
-    def warm(self) -> None:
-        """Start the engine, which loads the starter. Called once the page is served: before, they share the cores."""
+    def warm(self, engine: str = "text") -> None:
+        """Start the engine, which loads the starter; and have another than text's ready, where it is on this machine.
+
+        Called once the page is served (before, they share the cores), and when a tab is first opened.
+        """
         self.engine.start()
+        if engine != "text" and isinstance(self.engine, EngineProcess):
+            self.engine.warm(engine)
 
     def rest(self) -> None:
         """End the engine, and with it what it holds; the next question starts another."""

@@ -204,6 +204,11 @@ class EngineProcess:
         """Have a model in memory: Logged, then Finished or Failed."""
         return self._ask({"op": "load", "engine": engine, "model": model, "adapter": adapter})
 
+    def warm(self, engine: str) -> None:
+        """Have an engine get its own model ready before anybody asks; nothing waits for it."""
+        if life := self._life:
+            life.send({"id": "warm", "op": "warm", "engine": engine})
+
     def _ask(self, message: dict[str, Any]) -> Generator[ev.Event, None, None]:
         id, answer = str(next(self._ids)), _Answer()
         life = self._enter(id, answer)

@@ -46,7 +46,6 @@ from backend.errors import BadInput, Broken, LabError, NoRoom
 from backend.recipes.device import choose, find
 from backend.recipes.params import check
 from backend.settings import Settings
-from backend.starter import MODEL_ID
 
 _RHYTHM = 0.03  # seconds between two pieces of an answer's text, at least,
 _SHARE = 0.008  # and for each open answer so much, which bounds the messages of all
@@ -155,10 +154,14 @@ class Worker:
                 self._begin(id, message)
             case "load":
                 self._load(id, message)
+            case "warm":
+                engine, _ = self._engine(id, message)
+                # after what loads now; and in the thread that draws, so that two never hold the same pipelines
+                self._loader.submit(self._drawing.submit, engine.warm)
             case "close":
                 self._close(id)
             case other:
-                raise BadInput(f"The operation {other!r} is unknown.", "Use stream, load or close.")
+                raise BadInput(f"The operation {other!r} is unknown.", "Use stream, load, warm or close.")
 
     def _begin(self, id: str, message: dict[str, Any]) -> None:
         engine, kind = self._engine(id, message)
@@ -180,11 +183,12 @@ class Worker:
             self._loader.submit(self._prepare, id, load, enter, apart)
 
     def _load(self, id: str, message: dict[str, Any]) -> None:
-        engine, _ = self._engine(id, message)
-        model, adapter = str(message.get("model") or MODEL_ID), str(message.get("adapter") or "")
+        engine, kind = self._engine(id, message)
+        model = str(message.get("model") or kind.model_fields["model"].default)
         self._open[id] = _loaded(model)
-        load = partial(engine.load, model, adapter, partial(self._note, id))
-        self._loader.submit(self._prepare, id, load, partial(self._turn.append, id))
+        load = partial(engine.load, model, str(message.get("adapter") or ""), partial(self._note, id))
+        thread = self._drawing if kind is ImageParams else self._loader
+        thread.submit(self._prepare, id, load, partial(self._turn.append, id))
 
     def _engine(self, id: str, message: dict[str, Any]) -> tuple[Any, Any]:
         name = message.get("engine")
@@ -212,7 +216,7 @@ class Worker:
         self._places = places
 
     def _prepare(self, id: str, load: Work, enter: Work, apart: Callable[[], bool] | None = None) -> None:
-        """Runs in the loader's thread."""
+        """Runs in the loader's thread; what draws, in the thread that draws."""
         error: Exception | None = None
         beside = False
         if id in self._open:  # else it was closed while it waited

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from PIL import Image
 
 from backend import events as ev
+from backend.engines.client import EngineProcess
 from backend.engines.image import SCHEDULERS, ImageParams
 from backend.engines.image_engine import ImageEngine
 from backend.engines.shelf import Shelf
@@ -149,6 +152,31 @@ def test_closing_ends_it_within_a_step(engine: ImageEngine, ask: Any, draw: Draw
     hook.remove()
     assert called == []
     assert draw().shape == (32, 32, 3)
+
+
+def test_the_starter_is_got_ready_only_where_that_takes_nothing_from_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr("backend.engines.image_engine.load", lambda name, *_: loaded.append(name))
+    monkeypatch.setattr("backend.engines.image_engine.free_memory", lambda: 900_000_000)
+    engine = ImageEngine(Shelf(), quicken=lambda pipeline: None)
+    engine.warm()
+    engine._loaded = other = SimpleNamespace(name="another")
+    monkeypatch.setattr("backend.engines.image_engine.free_memory", lambda: 2_000_000_000)
+    engine.warm()
+    assert (loaded, engine._loaded) == ([], other)
+
+
+@pytest.mark.long
+def test_what_is_loaded_ahead_draws_at_once(tmp_path: Path) -> None:
+    process = EngineProcess(os.environ, preload=False)
+    try:
+        *_, finished = process.load("", engine="image")
+        assert isinstance(finished, ev.Finished)
+        first, *_, last = process.stream("image", {"prompt": "a red cat", "folder": str(tmp_path)})
+    finally:
+        process.stop()
+    assert isinstance(first, ev.Started), first
+    assert isinstance(last, ev.Finished)
 
 
 # -- adapters ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
@@ -17,8 +18,10 @@ from pydantic import BaseModel
 
 from backend import events as ev
 from backend.engines.client import EngineProcess
+from backend.engines.image import ImageParams
 from backend.engines.line import PLACES
 from backend.engines.worker import Aside, Worker
+from backend.starter import IMAGE_ID
 from tests.backend.engines.hub import serving
 from tests.backend.engines.talk import asks, said
 
@@ -203,6 +206,25 @@ def test_answers_go_on_while_a_model_loads(stage: Stage) -> None:
     stage.step(2)
     assert stage.engine.steps == [*"ggggg", *"wg"]
     assert stage.heard("waits")[0] == ev.Logged(at=stage.heard("waits")[0].at, text="one moment")
+
+
+@pytest.mark.parametrize(
+    "message", [{"op": "warm"}, {"op": "load"}, {"op": "load", "model": "mine"}], ids=["warm", "load", "load mine"]
+)
+def test_what_draws_is_got_ready_by_the_thread_that_draws(stage: Stage, message: dict[str, Any]) -> None:
+    did: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
+
+    class Painter:
+        def warm(self) -> None:
+            did.put(("warm", threading.current_thread().name))
+
+        def load(self, model: str, adapter: str, say: Any) -> None:
+            did.put(("load", threading.current_thread().name, model))
+
+    stage.worker._engines["image"] = (Painter(), ImageParams)
+    stage.worker._attempt("x", lambda: stage.worker._obey("x", message | {"engine": "image"}))
+    asked = ("load", "drawing", message.get("model", IMAGE_ID)) if message["op"] == "load" else ("warm", "drawing")
+    assert did.get(timeout=10) == asked
 
 
 @pytest.mark.parametrize(
