@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from backend.errors import NotFound
 from backend.recipes import data
 from backend.recipes.params import TrainParams
 
@@ -204,6 +205,22 @@ OTHERS: dict[str, Recipe] = {
 
 TRAINED: dict[str, Recipe] = {**METHODS, **PICTURES}
 RECIPES: dict[str, Recipe] = {**TRAINED, **OTHERS}
+
+
+def recipe_named(name: str) -> Recipe:
+    """Raises NotFound."""
+    if name not in RECIPES:
+        raise NotFound(f"There is no recipe {name[:40]!r}.", f"Choose one of {', '.join(RECIPES)}.", "recipe.unknown")
+    return RECIPES[name]
+
+
+def method_named(name: str) -> Method:
+    """Raises NotFound."""
+    if name not in METHODS:
+        raise NotFound(
+            f"There is no training method {name[:40]!r}.", f"Choose one of {', '.join(METHODS)}.", "recipe.unknown"
+        )
+    return METHODS[name]
 
 
 def why_not(method: str, adapter: str, device: str = "mps" if sys.platform == "darwin" else "cpu") -> str:

@@ -324,7 +324,7 @@ def test_a_dry_run_tells_what_the_formula_does_not(lab, fake, tmp_path):
 
 
 def test_a_cell_that_is_off_says_why(lab, monkeypatch):
-    monkeypatch.setattr("backend.lab.why_not", lambda method, adapter: "it is dark")
+    monkeypatch.setattr("backend.resolving.why_not", lambda method, adapter: "it is dark")
     with pytest.raises(BadInput, match="dpo can't train ia3 here: it is dark"):
         lab.launch("dpo", {"adapter": "ia3"}, "ann", "fake")
 

@@ -47,7 +47,7 @@ def test_it_is_measured_beside_its_base_once_it_has_finished(lab: Lab) -> None:
     lab.sequel.tend(lab.store.run)
     assert evaluations(lab) == []
     end(lab, run, ev.Finished())
-    again = Sequel(lab.settings.home, lab.evaluations, lab._state)  # as after a restart
+    again = Sequel(lab.settings.home, lab.evaluations, lab.states.of)  # as after a restart
     again.tend(lab.store.run)
     again.tend(lab.store.run)
     found = evaluations(lab)
