@@ -7,7 +7,7 @@ from typing import Any
 
 from backend.engines.choosing import Settings, Step, chooser, likeliest
 from backend.engines.prefixes import Prefix, Prefixes
-from backend.engines.shelf import Voice
+from backend.engines.voices import Voice
 
 CHUNK = 512  # tokens of a prompt read in one step; torch's attention adds up in blocks of 512, so no bit changes
 

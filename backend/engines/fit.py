@@ -17,15 +17,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backend import events as ev
 from backend.engines.lean import FAMILY
+from backend.engines.memory import SPARE, free_memory, in_words
+from backend.engines.model_files import Say, silent
 from backend.engines.proof import SMALL
-from backend.engines.shelf import Say, Shelf, _silent, free_memory
+from backend.engines.shelf import Shelf
 from backend.engines.text import Answer
 from backend.errors import BadInput
 from backend.recipes.device import choose, find
 from backend.recipes.loading import hub_errors
 from backend.starter import MODEL_ID, locate
 
-SPARE = 300_000_000  # bytes that loading and a first answer need beside weights and cache
 _KEPT = 64  # models whose sizes are kept
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 _STORED = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
@@ -54,7 +55,7 @@ class FitEngine:
         """Never at once: files are read, or the Hub is asked, where nobody waits."""
         return False
 
-    def prepare(self, request: FitParams, say: Say = _silent) -> None:
+    def prepare(self, request: FitParams, say: Say = silent) -> None:
         """Raises NotFound, Gated, HubError, BadInput."""
         folder = Path(locate(request.model, say=say))
         self._read[request.model] = read(folder) if folder.is_dir() else look_up(request.model)
@@ -182,7 +183,7 @@ def fit(
     fits = needed + packed + cache + SPARE <= free
     advice = ""
     if not fits:
-        advice = f"It needs {_size(needed + packed + cache + SPARE)} of memory and {_size(free)} are free. "
+        advice = f"It needs {in_words(needed + packed + cache + SPARE)} of memory and {in_words(free)} are free. "
         bits = _BYTES[precision] * 8
         if not weights.quantized and needed * 4 / bits + cache + SPARE <= free:
             advice += "A version of it quantized to 4 bits would fit"
@@ -200,7 +201,3 @@ def fit(
         "fits": fits,
         "advice": advice,
     }
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from backend.engines.image import Worn
+from backend.engines.memory import out_of_memory
 from backend.engines.pipeline_files import pickled
 from backend.engines.pipelines import Loaded
-from backend.engines.shelf import out_of_memory
 from backend.errors import BadInput, LabError, NotFound
 from backend.recipes.loading import hub_errors
 

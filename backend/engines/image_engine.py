@@ -17,10 +17,11 @@ from backend.engines.denoising import Denoising
 from backend.engines.image import ImageParams
 from backend.engines.image_adapters import wear
 from backend.engines.image_call import Call, composed
+from backend.engines.memory import free_memory, out_of_memory
 from backend.engines.picture import metadata, write
 from backend.engines.pipeline_files import stamp_of
 from backend.engines.pipelines import Loaded, load
-from backend.engines.shelf import Shelf, free_memory, out_of_memory
+from backend.engines.shelf import Shelf
 from backend.errors import BadInput, NoRoom
 from backend.starter import IMAGE_ID
 

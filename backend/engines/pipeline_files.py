@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from backend.engines.shelf import Stamp
+from backend.engines.model_files import Stamp
 from backend.errors import BadInput, NoRoom, NotFound
 from backend.recipes.loading import hub_errors
 from backend.starter import IMAGE_ID, locate

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from backend.engines.latent_view import LatentView
+from backend.engines.memory import free_memory, out_of_memory
+from backend.engines.model_files import Stamp
 from backend.engines.pipeline_files import INDEX, Say, folder_of, stamp_of, variant_of, weights_of
-from backend.engines.shelf import Shelf, Stamp, free_memory, out_of_memory
+from backend.engines.shelf import Shelf
 from backend.errors import BadInput
 from backend.recipes.device import choose, find
 from backend.recipes.loading import hub_errors

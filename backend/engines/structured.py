@@ -9,7 +9,7 @@ import json
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from backend.engines.shelf import Words
+from backend.engines.voices import Words
 from backend.errors import BadInput
 
 # One space after a comma and a colon and none elsewhere, or a small model may write spaces for ever.

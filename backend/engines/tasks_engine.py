@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from backend import events as ev
 from backend.engines import tasks as t
-from backend.engines.shelf import Say, _silent
+from backend.engines.model_files import Say, silent
 from backend.engines.tasks_generate import heard, written
 from backend.engines.tasks_models import Tool, Toolbox, picture
 from backend.engines.tasks_script import asked
@@ -32,7 +32,7 @@ class TaskEngine:
         self._text = text
         self._tools = tools
 
-    def load(self, model: str, adapter: str | None = None, say: Say = _silent) -> None:
+    def load(self, model: str, adapter: str | None = None, say: Say = silent) -> None:
         """Have the model in memory. Raises NotFound, Gated, HubError, NoRoom, BadInput."""
         if self._tools.kind(model, self._task, say) == "causal":
             self._text.load(model, None, say)
@@ -43,7 +43,7 @@ class TaskEngine:
         """Never at once: whether the model fits the task is looked up where nobody waits."""
         return False
 
-    def prepare(self, request: t.TaskParams, say: Say = _silent) -> None:
+    def prepare(self, request: t.TaskParams, say: Say = silent) -> None:
         """Load what `request` needs. Raises what `load` raises."""
         self.load(request.model, None, say)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from backend.engines.fit import read
-from backend.engines.shelf import Say, Shelf, Stamp, _reading, _silent, _stamp, fetch
+from backend.engines.model_files import Say, Stamp, fetch, reading, silent, stamp_of
+from backend.engines.shelf import Shelf
 from backend.engines.tasks import KINDS, TASKS, kind_in
 from backend.errors import BadInput, HubError, NotFound
 from backend.recipes.device import choose, find
@@ -61,13 +62,13 @@ class Toolbox:
         self._lock = threading.Lock()
         shelf.neighbours.append(self)
 
-    def kind(self, name: str, task: str, say: Say = _silent) -> str:
+    def kind(self, name: str, task: str, say: Say = silent) -> str:
         """The kind of the model `name`, which must fit `task`; its files are fetched first. Raises what `fetch` raises.
 
         Raises BadInput for a model of another task, naming what it is for.
         """
         tool = self._tools.get(name)
-        kind = tool.kind if tool and tool.stamp == _stamp(tool.folder) else kind_in(self._fetch(name, say))
+        kind = tool.kind if tool and tool.stamp == stamp_of(tool.folder) else kind_in(self._fetch(name, say))
         if kind not in TASKS[task].kinds:
             wanted = " or ".join(KINDS[one] for one in TASKS[task].kinds)
             suggested = next(iter(TASKS[task].suggested), "")
@@ -81,10 +82,10 @@ class Toolbox:
     def has(self, name: str) -> bool:
         """Whether `use` would begin at once."""
         tool = self._tools.get(name)
-        return tool is not None and tool.stamp == _stamp(tool.folder)
+        return tool is not None and tool.stamp == stamp_of(tool.folder)
 
     @contextmanager
-    def use(self, name: str, say: Say = _silent) -> Iterator[Tool]:
+    def use(self, name: str, say: Say = silent) -> Iterator[Tool]:
         """The tool of `name`, loaded where it isn't yet, and kept in memory until the block ends."""
         while True:
             with self._lock:
@@ -101,7 +102,7 @@ class Toolbox:
                 tool.users -= 1
                 tool.used = time.monotonic()
 
-    def load(self, name: str, say: Say = _silent) -> None:
+    def load(self, name: str, say: Say = silent) -> None:
         """Have the tool in memory. Raises NotFound, Gated, HubError, NoRoom, BadInput."""
         if self.has(name):
             return
@@ -146,14 +147,14 @@ def _read(name: str, folder: Path) -> Tool:
     kind = kind_in(folder)
     device = choose(find())
     dtype = torch.float32 if device.device == "cpu" else torch.float16
-    with _reading(name, f"for {KINDS[kind]}"):
+    with reading(name, f"for {KINDS[kind]}"):
         given: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
         config = transformers.AutoConfig.from_pretrained(folder, **given)
         auto = _AUTO.get(kind, "AutoModel")
         if kind == "speech" and any(one.endswith("ForCTC") for one in config.architectures or []):
             auto = "AutoModelForCTC"
         model = getattr(transformers, auto).from_pretrained(folder, dtype=dtype, use_safetensors=True, **given)
-        tool = Tool(name, folder, _stamp(folder), kind, model.to(device.device).eval().requires_grad_(False))
+        tool = Tool(name, folder, stamp_of(folder), kind, model.to(device.device).eval().requires_grad_(False))
         if kind != "image":
             tool.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **given)
         if kind in ("image", "caption"):

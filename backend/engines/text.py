@@ -13,9 +13,10 @@ from backend.engines.batch import Member
 from backend.engines.decoding import Decoding
 from backend.engines.line import PLACES
 from backend.engines.prefixes import Prefixes
-from backend.engines.shelf import Shelf, Voice, Words
+from backend.engines.shelf import Shelf
 from backend.engines.spelling import Speller
 from backend.engines.structured import Fitting, known, read
+from backend.engines.voices import Voice, Words
 from backend.errors import BadInput
 from backend.starter import MODEL_ID
 

@@ -8,11 +8,9 @@ Out:  {"id": "a", "event": {"type": "Wrote", …}}                          the 
 The first line out is Started with the id "", when requests can be answered. Requests may come before; the end of stdin
 ends the process at once. Whatever else is printed goes to stderr.
 
-Pieces of text that come quicker than anybody reads go out together: on a machine whose cores all compute, each message
-costs the answers time, here and in the web process. Who has just come is served first, so that a first word is soon.
-
-One thread advances all open answers in turn, a step each; one more loads models, so that answers go on meanwhile; one
-more computes answers whose steps are long; and one draws, a picture of each owner in turn.
+One thread advances all open answers in turn, a step each; who has just come is first, so that a first word is soon. One
+more loads models, so that answers go on meanwhile; one more computes answers whose steps are long; and one draws, a
+picture of each owner in turn.
 """
 
 from __future__ import annotations
@@ -23,75 +21,37 @@ import queue
 import resource
 import sys
 import threading
-import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from functools import partial
 from typing import IO, Any
 
 from backend import events as ev
 from backend.engines import openmp
+from backend.engines.aside import Aside
 from backend.engines.fit import FitEngine, FitParams
 from backend.engines.image import ImageParams
 from backend.engines.image_engine import ImageEngine
 from backend.engines.line import Line
+from backend.engines.memory import free_memory
+from backend.engines.outbox import Outbox
 from backend.engines.pipelines import compiled
-from backend.engines.shelf import free_memory, out_of_memory
 from backend.engines.tasks_engine import engines
 from backend.engines.text import ChatParams, CompleteParams, InspectParams, TextEngine
 from backend.engines.turns import Turns
-from backend.errors import BadInput, Broken, LabError, NoRoom
+from backend.errors import BadInput
 from backend.recipes.device import choose, find
 from backend.recipes.params import check
 from backend.settings import Settings
 
-_RHYTHM = 0.03  # seconds between two pieces of an answer's text, at least,
-_SHARE = 0.008  # and for each open answer so much, which bounds the messages of all
-
 Work = Callable[[], None]
-
-
-class Aside:
-    """Does one work after the other in a thread, which lives only as long as there is some.
-
-    OpenMP keeps threads for each thread that ever computed. As soon as those are more than cores, it sends them to
-    sleep between two operations, and a step of one token takes twice as long.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._waiting: deque[Work] = deque()
-        self._lock = threading.Lock()
-        self._works = False
-
-    def submit(self, work: Callable[..., None], *arguments: Any) -> None:
-        with self._lock:
-            self._waiting.append(partial(work, *arguments))
-            if not self._works:
-                self._works = True
-                threading.Thread(target=self._run, daemon=True, name=self._name).start()
-
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._works = False
-                    return
-                work = self._waiting.popleft()
-            try:
-                work()
-            except Exception:
-                traceback.print_exc(file=sys.stderr)
 
 
 class Worker:
     """Open answers and how they are advanced."""
 
     def __init__(self, out: IO[str]) -> None:
-        self._out = out
-        self._writing = threading.Lock()
+        self._out = Outbox(out)
         self._inbox: queue.SimpleQueue[tuple[str, Work]] = queue.SimpleQueue()
         self._engines: dict[str, tuple[Any, Any]] = {}  # name: (engine, its kind of request)
         self._open: dict[str, Generator[ev.Event, None, None]] = {}
@@ -99,8 +59,6 @@ class Worker:
         self._turn: deque[str] = deque()  # of those that are not waiting for a model
         self._line = Line()  # of those that are, but for too many before them
         self._places: dict[str, int] = {}  # in the line, as those who wait were told
-        self._held: dict[str, ev.Wrote] = {}  # text that waits for more
-        self._told: dict[str, float] = {}  # when a text went out last
         self._loader = Aside("loader")
         self._beside = Aside("beside")  # for answers whose steps are long
         self._drawing = Aside("drawing")
@@ -119,7 +77,7 @@ class Worker:
             "image": (ImageEngine(engine.shelf, compiled if Settings.read().compiled else _as_is), ImageParams),
             **dict(engines(engine)),
         }
-        self._say("", ev.Started(info=_warm_up()))  # takes seconds; requests wait in the inbox meanwhile
+        self._out.say("", ev.Started(info=_warm_up()))  # takes seconds; requests wait in the inbox meanwhile
         if preload:
             self._attempt("preload", lambda: self._load("preload", {"engine": "text"}))
         while True:
@@ -135,7 +93,7 @@ class Worker:
                     raise ValueError("it is not an object with an id")
             except ValueError as error:
                 shown = line[:80].decode("utf-8", "replace").strip()
-                self._fail(
+                self._out.fail(
                     "", BadInput(f"The request {shown!r} can't be read: {error}.", "Send one JSON object a line.")
                 )
             else:
@@ -146,7 +104,7 @@ class Worker:
         try:
             work()
         except Exception as error:
-            self._fail(id, error)
+            self._out.fail(id, error)
 
     def _obey(self, id: str, message: dict[str, Any]) -> None:
         match message.get("op"):
@@ -179,14 +137,14 @@ class Worker:
             enter()
         else:
             apart = partial(engine.apart, params) if hasattr(engine, "apart") else None
-            load = partial(engine.prepare, params, partial(self._note, id))
+            load = partial(engine.prepare, params, partial(self._out.note, id))
             self._loader.submit(self._prepare, id, load, enter, apart)
 
     def _load(self, id: str, message: dict[str, Any]) -> None:
         engine, kind = self._engine(id, message)
         model = str(message.get("model") or kind.model_fields["model"].default)
         self._open[id] = _loaded(model)
-        load = partial(engine.load, model, str(message.get("adapter") or ""), partial(self._note, id))
+        load = partial(engine.load, model, str(message.get("adapter") or ""), partial(self._out.note, id))
         thread = self._drawing if kind is ImageParams else self._loader
         thread.submit(self._prepare, id, load, partial(self._turn.append, id))
 
@@ -204,7 +162,7 @@ class Worker:
 
     def _leave(self, id: str) -> None:
         """Whoever waited for the place of an answer that has ended begins."""
-        self._told.pop(id, None)
+        self._out.forget(id)
         self._admit(self._line.leave(id))
 
     def _admit(self, begun: list[str]) -> None:
@@ -212,7 +170,7 @@ class Worker:
         places = self._line.ahead()
         for id, ahead in places.items():
             if self._places.get(id) != ahead:
-                self._note(id, f"{ahead} answer{'s' * (ahead != 1)} before yours")
+                self._out.note(id, f"{ahead} answer{'s' * (ahead != 1)} before yours")
         self._places = places
 
     def _prepare(self, id: str, load: Work, enter: Work, apart: Callable[[], bool] | None = None) -> None:
@@ -246,10 +204,10 @@ class Worker:
                 if event.ends and self._open.pop(id, None) is None:
                     break
                 if id in self._open or event.ends:
-                    self._say(id, event)
+                    self._out.say(id, event)
         except Exception as error:
             if self._open.pop(id, None) is not None:
-                self._fail(id, error)
+                self._out.fail(id, error)
         finally:
             answer.close()
 
@@ -268,10 +226,10 @@ class Worker:
                     return
                 if event.ends and self._open.pop(id, None) is None:
                     break
-                self._say(id, event)
+                self._out.say(id, event)
         except Exception as error:
             if self._open.pop(id, None) is not None:
-                self._fail(id, error)
+                self._out.fail(id, error)
         finally:
             ended = ended or id not in self._open
             if ended and answer is not None:
@@ -286,12 +244,12 @@ class Worker:
         places = self._turns.ahead()
         for id, ahead in places.items():
             if ahead and self._told_turns.get(id) != ahead:
-                self._note(id, f"{ahead} request{'s' * (ahead != 1)} before yours")
+                self._out.note(id, f"{ahead} request{'s' * (ahead != 1)} before yours")
         self._told_turns = places
 
     def _close(self, id: str) -> None:
         if answer := self._open.pop(id, None):  # else it has ended meanwhile
-            self._tell(id)
+            self._out.tell(id)
             for turns in (self._fresh, self._turn):
                 if id in turns:
                     turns.remove(id)
@@ -299,7 +257,7 @@ class Worker:
             if self._turns.leave(id):
                 answer.close()
                 self._tell_turns()
-            self._say(id, ev.Cancelled(reason="closed"))
+            self._out.say(id, ev.Cancelled(reason="closed"))
             self._leave(id)
 
     def _step(self) -> None:
@@ -309,8 +267,8 @@ class Worker:
             event = next(answer)
         except Exception as error:
             del self._open[id]
-            self._tell(id)
-            self._fail(id, error)
+            self._out.tell(id)
+            self._out.fail(id, error)
             self._leave(id)
             return
         if isinstance(event, ev.Started):
@@ -318,53 +276,14 @@ class Worker:
         elif not event.ends:
             self._turn.append(id)
         if isinstance(event, ev.Wrote):
-            self._hold(id, event)
+            self._out.hold(id, event, len(self._open))
         else:
-            self._tell(id)
-            self._say(id, event)
+            self._out.tell(id)
+            self._out.say(id, event)
         if event.ends:
             del self._open[id]
             answer.close()
             self._leave(id)
-
-    def _hold(self, id: str, event: ev.Wrote) -> None:
-        """Say a text, or keep it for the next one of its answer where the last is not long ago."""
-        if not event.text and not event.chances:
-            return
-        if held := self._held.get(id):
-            event = replace(held, text=held.text + event.text, chances=held.chances + event.chances)
-        self._held[id] = event
-        if time.monotonic() - self._told.get(id, 0.0) >= max(_RHYTHM, _SHARE * len(self._open)):
-            self._tell(id)
-
-    def _tell(self, id: str) -> None:
-        """Say what was held back."""
-        if held := self._held.pop(id, None):
-            self._told[id] = time.monotonic()
-            self._say(id, held)
-
-    def _note(self, id: str, text: str) -> None:
-        self._say(id, ev.Logged(text=text))
-
-    def _fail(self, id: str, error: Exception) -> None:
-        if not isinstance(error, LabError):
-            traceback.print_exception(error, file=sys.stderr)
-            if out_of_memory(error):
-                error = NoRoom(
-                    "Memory ran out while answering.", "Choose a smaller model, or shorten the conversation."
-                )
-            else:
-                error = Broken(f"{type(error).__name__}: {error}", "Try again; the server's log tells more.")
-        self._say(id, ev.Failed(code=error.code, message=error.message, hint=error.hint))
-
-    def _say(self, id: str, event: ev.Event) -> None:
-        line = f'{{"id": {json.dumps(id)}, "event": {ev.encode(event)}}}\n'
-        with self._writing:
-            try:
-                self._out.write(line)
-                self._out.flush()
-            except OSError:  # nobody is there to hear
-                os._exit(0)
 
 
 def _loaded(model: str) -> Generator[ev.Event, None, None]:

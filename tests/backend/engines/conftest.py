@@ -77,13 +77,13 @@ def plain() -> Callable[[ChatParams], str]:
         from peft import PeftModel
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        from backend.engines.shelf import _dtype
+        from backend.engines.voices import dtype_of
         from backend.recipes.device import choose, find
 
         tokenizer = AutoTokenizer.from_pretrained(params.model)
         key = (params.model, params.adapter)
         if key not in loaded:
-            loaded[key] = AutoModelForCausalLM.from_pretrained(params.model, dtype=_dtype(choose(find())))
+            loaded[key] = AutoModelForCausalLM.from_pretrained(params.model, dtype=dtype_of(choose(find())))
             if params.adapter:
                 loaded[key] = PeftModel.from_pretrained(loaded[key], params.adapter)
         inputs = tokenizer.apply_chat_template(

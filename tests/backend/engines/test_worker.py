@@ -20,7 +20,7 @@ from backend import events as ev
 from backend.engines.client import EngineProcess
 from backend.engines.image import ImageParams
 from backend.engines.line import PLACES
-from backend.engines.worker import Aside, Worker
+from backend.engines.worker import Worker
 from backend.starter import IMAGE_ID
 from tests.backend.engines.hub import serving
 from tests.backend.engines.talk import asks, said
@@ -109,7 +109,7 @@ def test_pieces_that_come_quickly_go_out_together_and_none_is_lost(
     assert pieces[:2] == ["0 ", "1 2 3 "]
     assert 25 <= len(pieces) <= 34
     stage.send("a", "close")
-    assert not stage.worker._told, "nothing is remembered of what has ended"
+    assert not stage.worker._out._told, "nothing is remembered of what has ended"
     assert isinstance(stage.heard("a")[-1], ev.Cancelled)
     pieces = [event.text for event in stage.heard("a") if isinstance(event, ev.Wrote)]
     assert "".join(pieces) == "".join(f"{number} " for number in range(100))
@@ -122,24 +122,6 @@ def test_who_comes_is_served_before_those_who_read(stage: Stage) -> None:
     stage.send("new", "stream", name="n")
     stage.step(3)
     assert stage.engine.steps == [*"abcanbc"]
-
-
-def test_what_is_done_aside_is_done_in_turn_and_leaves_no_thread(capsys: pytest.CaptureFixture[str]) -> None:
-    aside, done = Aside("only here"), []
-    free = threading.Event()
-    aside.submit(free.wait, 10)
-    aside.submit(lambda: 1 / 0)
-    for number in range(3):
-        aside.submit(done.append, number)
-    (thread,) = [one for one in threading.enumerate() if one.name == "only here"]
-    free.set()
-    thread.join(10)
-    assert done == [0, 1, 2]
-    assert not thread.is_alive()
-    assert "ZeroDivisionError" in capsys.readouterr().err
-    aside.submit(done.append, 3)
-    while len(done) < 4:
-        time.sleep(0.01)
 
 
 def test_who_waits_in_line_is_told_and_begins_when_another_ends(stage: Stage) -> None:
