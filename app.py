@@ -41,10 +41,10 @@ def owned(settings: Settings) -> tuple[Target, ...]:
 
 def lent(settings: Settings) -> Lab:
     """With a GPU that is lent for seconds; what does not need one stays with the CPU."""
-    from backend.targets import zerogpu
+    from backend.targets import gpu_worker, zerogpu
 
-    zerogpu.warm()
-    zerogpu.place(settings.pinned)
+    gpu_worker.warm()
+    gpu_worker.place(settings.pinned)
     quotas, speeds = Quotas(), Speeds(settings.home / "speeds.json")
     return Lab.open(
         settings,
@@ -53,7 +53,7 @@ def lent(settings: Settings) -> Lab:
             Local(s.home, "cpu", s.child_env),
             HfJobs(s.home, s.child_env),
         ),
-        lambda process: Answers(process, zerogpu.answer, quotas, speeds),
+        lambda process: Answers(process, gpu_worker.answer, quotas, speeds),
     )
 
 

@@ -67,9 +67,9 @@ def test_app_then_ui_then_backend_and_never_back() -> None:
     assert [pair for pair in every_import("ui") if within(pair[1], "app")] == []
 
 
-def test_only_the_zerogpu_target_knows_spaces() -> None:
+def test_only_zerogpu_s_worker_knows_spaces() -> None:
     assert {m for m, found in every_import("backend", "ui", "app") if within(found, "spaces")} <= {
-        "backend.targets.zerogpu"
+        "backend.targets.gpu_worker"
     }
 
 
@@ -81,10 +81,10 @@ def test_ui_asks_only_the_lab() -> None:
 
 @pytest.mark.parametrize("package", SIBLINGS)
 def test_siblings_do_not_know_one_another(package: str) -> None:
-    """The keeper is the local target's own other half, the process that it starts; Jobs have two of these."""
+    """The keeper is the local target's other half, the process that it starts; ZeroGPU has one, Jobs have two."""
     pairs = {(m, found) for m, found in every_import(package) if m != package and found.startswith(package + ".")}
     halves = (("keeper", "local"), ("courier", "hf_jobs"), ("courier", "freight"), ("courier", "parcel"))
-    halves += (("parcel", "freight"),)
+    halves += (("parcel", "freight"), ("zerogpu", "gpu_worker"))
     assert pairs - {(f"backend.targets.{half}", f"backend.targets.{one}") for half, one in halves} == set()
 
 

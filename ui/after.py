@@ -12,11 +12,10 @@ import gradio as gr
 from backend.lab import Lab
 from backend.recipes import PICTURES
 from ui import run_views
-from ui.page import Page
+from ui.page import PRIVATE, Page
 from ui.toasts import toasts
 from ui.visitor import owner
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 PRESS = "() => { setTimeout(() => document.querySelector('#%s')?.click(), 50); }"
 
 

@@ -21,8 +21,8 @@ from ui.answers import Answer, meter, question, together
 from ui.asking import Asked, Values
 from ui.conversation import Conversation, Side
 from ui.markdown import Growing, blocks
-from ui.page import HIDDEN, Page, shows
-from ui.pickers import PRIVATE, STARTER, Picker, adapters
+from ui.page import HIDDEN, PRIVATE, Page, shows
+from ui.pickers import STARTER, Picker, adapters
 from ui.settings import Writing
 from ui.toasts import silently, toasts
 from ui.visitor import owner

@@ -13,8 +13,8 @@ from backend.errors import BadInput
 from backend.lab import Lab
 from ui import notebooks, panels
 from ui.answers import LONGEST, Answer, meter, together
-from ui.page import HIDDEN
-from ui.pickers import PRIVATE, Picker
+from ui.page import HIDDEN, PRIVATE
+from ui.pickers import Picker
 from ui.settings import ALTERNATIVES, Writing
 from ui.toasts import toasts
 from ui.visitor import owner

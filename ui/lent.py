@@ -9,11 +9,10 @@ import gradio as gr
 
 from backend.lab import Lab
 from ui import sign_in
-from ui.page import Page
+from ui.page import PRIVATE, Page
 from ui.toasts import silently, toasts
 from ui.visitor import owner
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 # A press is told; to sign in is what the button of the header does, also inside a frame.
 PRESS = """element.addEventListener("click", event => {
   const pressed = event.target.closest("button[data-way]");

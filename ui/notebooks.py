@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 
 from backend.lab import Lab
-from ui.after import PRESS, PRIVATE, fresh
+from ui.after import PRESS, fresh
+from ui.page import PRIVATE
 from ui.toasts import toasts
 
 

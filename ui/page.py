@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # of events that programs don't see
 HIDDEN = "hidden"  # in the page but not seen: in Gradio 6.31 what is not there yet can miss being shown
 
 

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from ui.page import HIDDEN
-from ui.pickers import PRIVATE
+from ui.page import HIDDEN, PRIVATE
 from ui.toasts import silently, toasts
 
 

@@ -12,10 +12,10 @@ import gradio as gr
 from backend.catalog import Entry
 from backend.engines.text import ChatParams
 from backend.lab import Lab
+from ui.page import PRIVATE
 from ui.toasts import toasts
 from ui.visitor import owner
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 STARTER = ChatParams.model_fields["model"].default
 
 

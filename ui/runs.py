@@ -8,12 +8,11 @@ import gradio as gr
 
 from backend.lab import Lab
 from ui import views
-from ui.page import Page
+from ui.page import PRIVATE, Page
 from ui.toasts import toasts
 from ui.visitor import owner
 
 PAGE = 50  # runs that "Show more" adds
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 PICK = """element.addEventListener("click", event => {
   const button = event.target.closest("button");
   if (button?.dataset.run) trigger("pick", {run: button.dataset.run});

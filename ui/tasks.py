@@ -14,12 +14,11 @@ from backend.engines.tasks import TASKS, Task, whole
 from backend.errors import BadInput
 from backend.lab import Lab
 from ui import notebooks, task_views
-from ui.page import HIDDEN, Page
+from ui.page import HIDDEN, PRIVATE, Page
 from ui.toasts import toasts
 from ui.visitor import owner
 
 FIRST = next(iter(TASKS))
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 LINES = ("text", "texts", "context")  # fields with room for several lines
 EMPTY = "<p class=quiet>The result appears here.</p>"
 Views = Generator[list[Any], None, None]

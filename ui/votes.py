@@ -12,8 +12,7 @@ from backend.errors import BadInput
 from backend.lab import Lab
 from ui import conversation as talk
 from ui.conversation import Conversation, Side
-from ui.page import Page
-from ui.pickers import PRIVATE
+from ui.page import PRIVATE, Page
 from ui.toasts import toasts
 from ui.visitor import owner
 

@@ -59,16 +59,16 @@ def inside() -> dict[str, float]:
     from backend.lab import Lab
     from backend.quota import Quotas
     from backend.settings import Settings
-    from backend.targets import zerogpu
+    from backend.targets import gpu_worker, zerogpu
 
-    zerogpu.warm()
+    gpu_worker.warm()
     request = {
         "messages": [{"role": "user", "content": "Hi"}], "model": locate(MODEL_ID), "max_new_tokens": 4, "seed": 1,
     }  # fmt: skip
     beyond = []
     for _ in range(ANSWERS):
         began, first, plain = time.perf_counter(), 0.0, 0.0
-        for event in zerogpu.answer("text", request, 60):
+        for event in gpu_worker.answer("text", request, 60):
             if isinstance(event, ev.Wrote) and not first:
                 first = time.perf_counter() - began
             if isinstance(event, ev.Finished):

@@ -14,11 +14,10 @@ import gradio as gr
 from backend.lab import Lab
 from ui.hub import views
 from ui.hub.desk import START, Desk
-from ui.page import HIDDEN, Page, shows
+from ui.page import HIDDEN, PRIVATE, Page, shows
 from ui.toasts import silently, toasts
 from ui.visitor import owner
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 BUSY = PRIVATE | {"show_progress": "minimal"}
 PLAIN: dict[str, Any] = {"padding": False, "apply_default_css": False}
 # A press or a form is told with all its fields; what was typed into a password goes from the page with it.

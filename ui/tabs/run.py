@@ -20,11 +20,10 @@ from backend.lab import Lab
 from backend.recipes import PICTURES, TRAINED
 from ui import after, beside, charts, run_views, views
 from ui.folding import View, Views
-from ui.page import HIDDEN, Page
+from ui.page import HIDDEN, PRIVATE, Page
 from ui.toasts import toasts
 from ui.visitor import owner
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 OPEN_LINK = """element.addEventListener("click", event => {
   const link = event.target.closest("a[data-run]");
   if (link) { event.preventDefault(); trigger("open", {run: link.dataset.run}); }

@@ -6,25 +6,22 @@ the step is not left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Generator
 from typing import Any
 
 import gradio as gr
 
 from backend.lab import Lab
 from backend.recipes import METHODS, PICTURES, TRAINED
-from backend.recipes.image_data import IMAGES
 from backend.recipes.params import check
 from ui import picture_views, tune_pictures, tune_views
-from ui.page import HIDDEN, Page, shows
+from ui.page import HIDDEN, PRIVATE, Page, shows
 from ui.toasts import as_json, toasts
-from ui.tune_form import FIRST, TuneForm, cell_of, picker
+from ui.tune_data import DataStep
+from ui.tune_form import TuneForm, cell_of
 from ui.visitor import owner
 
 DATA, METHOD, WHERE, RUN = 1, 2, 3, 4
-FILES = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".zip", *IMAGES]
-LEARNERS = [("A language model", "text"), ("An image model, from pictures", "pictures")]
 _LIMITS = [
     ("15 minutes", "900"), ("30 minutes", "1800"), ("1 hour", "3600"), ("2 hours", "7200"), ("4 hours", "14400"),
     ("8 hours", "28800"), ("24 hours", "86400"),
@@ -34,9 +31,6 @@ _SWEPT = [
     *((name, name) for name in ("learning_rate", "lora_r", "lora_alpha", "per_device_train_batch_size", "max_steps",
                                 "num_train_epochs", "num_virtual_tokens", "lr_scheduler_type", "warmup_steps", "seed")),
 ]  # fmt: skip
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-
-
 FIX = """element.addEventListener("click", event => {
   const button = event.target.closest("button[data-set]");
   if (button) trigger("fix", {set: button.dataset.set});
@@ -46,30 +40,14 @@ FIX = """element.addEventListener("click", event => {
 def build(lab: Lab, page: Page) -> None:
     parent = gr.State("")  # the run that was cloned
     form = TuneForm()
-    first = METHODS[FIRST].params.model_fields["dataset"].default
+    data = DataStep(lab, form)
     with gr.Walkthrough(selected=DATA, elem_id="tune-steps") as walk:
         with gr.Step("Data", id=DATA, elem_id="tune-data"):
-            learner = gr.Radio(LEARNERS, value="text", label="What learns", elem_id="tune-learner")
-            with gr.Row(elem_classes="beside"):
-                dataset = picker(
-                    "Dataset", first, "tune-dataset", "A sample, a file of yours, or owner/name on the Hub"
-                )
-                upload = gr.UploadButton(
-                    "Upload files", file_types=FILES, file_count="multiple", scale=0, min_width=130,
-                    elem_id="tune-upload",
-                )  # fmt: skip
-            facts = gr.HTML(elem_id="tune-facts", padding=False)
-            form.data()
-            with gr.Column() as form.groups["text-lens"]:
-                show_lens = gr.Button(
-                    "Show what the model learns from", size="sm", scale=0, min_width=220, elem_id="tune-lens-button"
-                )
-                lens = gr.HTML(elem_id="tune-lens", padding=False)
-                form.long()
+            data.draw()
             _, to_method, straight = _ways("", "Next: Method", "Straight to Run")
         with gr.Step("Method", id=METHOD, elem_id="tune-method"):
             form.method()
-            unfit = gr.HTML(elem_id="tune-unfit", padding=False)
+            data.unfit()
             back_to_data, to_where, _ = _ways("Back", "Next: Where")
         with gr.Step("Where", id=WHERE, elem_id="tune-where") as where_step:
             places = [(words, name) for name, words, _ in lab.places()]
@@ -118,64 +96,9 @@ def build(lab: Lab, page: Page) -> None:
                 language="python", label="The same in plain Python", interactive=False, visible=False, max_lines=40,
                 elem_id="tune-code",
             )  # fmt: skip
-    form.dataset, form.target, form.hardware, form.limit, form.machines = dataset, target, hardware, limit, machines
+    form.target, form.hardware, form.limit, form.machines = target, hardware, limit, machines
     pictures = form.pictures
-    looked = [facts, lens, unfit, form.bad_rows, form.same_rows, form.columns, *form.roles, pictures.captions]
-    model, grid, cell_now = form.model, form.grid, form.cell
-    picked = [cell_now, grid, learner, pictures.way]
-
-    def draw(look: Mapping[str, Any], mapping: Mapping[str, str], rules: Mapping[str, str]) -> list[Any]:
-        """An update for each of `looked`."""
-        trouble, report = tune_views.problem(look["problem"]), look["report"]
-        bad, same = gr.update(visible=shows(report["wrong"])), gr.update(visible=shows(report["twice"]))
-        return [tune_views.facts(look, rules), "", trouble, bad, same, *form.show_columns(look, mapping), gr.skip()]
-
-    def draw_pictures(name: str, recipe: str, rules: Mapping[str, str], who: str) -> list[Any]:
-        """An update for each of `looked`; the captions of the sample are taken where they have the words."""
-        look = lab.look(name, who, recipe, rules=rules)
-        report, problem = look["report"], tune_views.problem(look["problem"])
-        bad, same = gr.update(visible=shows(report["wrong"])), gr.update(visible=shows(report["twice"]))
-        told = "text" if name.startswith("sample/") and recipe == "image_lora" else ""
-        captions = pictures.columns(look["captions"], told)
-        columns = [gr.skip()] * (1 + len(form.roles))
-        return [picture_views.facts(look, rules), "", problem, bad, same, *columns, captions]
-
-    def looking(name: str, cell: str, rules: Mapping[str, str], mapping: dict[str, str], who: str) -> list[Any]:
-        """Looks with `mapping`, or with the columns that look right where it finds nothing."""
-        recipe = cell.partition("/")[0]
-        if recipe in PICTURES:
-            return draw_pictures(name or "", recipe, rules, who)
-        look = lab.look(name or "", who, recipe, columns=mapping, rules=rules)
-        if look["problem"] and look["problem"]["code"] == "data.columns" and look["guess"]:
-            mapping = look["guess"]
-            look = lab.look(name, who, recipe, columns=mapping, rules=rules)
-        return draw(look, mapping, rules)
-
-    @toasts
-    def on_data(name: str, cell: str, bad: str, same: str, request: gr.Request) -> list[Any]:
-        return looking(name, cell, {"bad_rows": bad, "same_rows": same}, {}, owner(request))
-
-    @toasts
-    def on_columns(request: gr.Request, name: str, cell: str, bad: str, same: str, *chosen: str) -> list[Any]:
-        mapping, rules = form.mapping(chosen), {"bad_rows": bad, "same_rows": same}
-        recipe = cell.partition("/")[0]
-        if recipe in PICTURES:
-            return draw_pictures(name or "", recipe, rules, owner(request))
-        look = lab.look(name or "", owner(request), recipe, columns=mapping, rules=rules)
-        return draw(look, mapping, rules)
-
-    @toasts
-    def on_datasets(cell: str, request: gr.Request) -> Any:
-        return gr.update(choices=_datasets(lab, owner(request), cell))
-
-    @toasts
-    def on_upload(files: list[str], cell: str, request: gr.Request) -> list[Any]:
-        """Pictures are for an image model, whatever was chosen before."""
-        name, seen = lab.upload_files(owner(request), [Path(file) for file in files])
-        if seen and cell.partition("/")[0] not in PICTURES:
-            cell = f"{tune_pictures.FIRST}/"
-        chosen = gr.update(choices=_datasets(lab, owner(request), cell), value=name)
-        return [chosen, *_picked(cell), *form.show_groups(cell)]
+    model = form.model
 
     @toasts
     def on_image_models(request: gr.Request) -> Any:
@@ -203,25 +126,6 @@ def build(lab: Lab, page: Page) -> None:
     @toasts
     def on_rewards(request: gr.Request) -> Any:
         return gr.update(choices=lab.rewards(owner(request)))
-
-    @toasts
-    def on_cell(request: gr.Request, name: str, cell: str, bad: str, same: str, *chosen: str) -> list[Any]:
-        return with_cell(name, cell, {"bad_rows": bad, "same_rows": same}, form.mapping(chosen), owner(request))
-
-    def with_cell(name: str, cell: str, rules: Mapping[str, str], mapping: dict[str, str], who: str) -> list[Any]:
-        """What counts for the method shows; data that it can't learn from, as far as we have them, give way."""
-        recipe = cell.partition("/")[0]
-        default = TRAINED[recipe].params.model_fields["dataset"].default
-        shown = [*_picked(cell), *form.show_groups(cell)]
-        gives_way = name.startswith("sample/") or name.endswith(".zip") or recipe in PICTURES
-        if gives_way and any(one.name == name and not one.fits for one in lab.datasets(who, recipe)):
-            return [*shown, gr.update(value=default), *[gr.skip()] * len(looked)]
-        return [*shown, gr.skip(), *looking(name, cell, rules, mapping, who)]
-
-    @toasts
-    def on_learner(request: gr.Request, kind: str, way: str, grid: str, name: str, bad: str, same: str) -> list[Any]:
-        cell = f"{way}/" if kind == "pictures" else grid
-        return with_cell(name, cell, {"bad_rows": bad, "same_rows": same}, {}, owner(request))
 
     def plan(who: str, values: tuple[Any, ...]) -> list[str]:
         """What would run, in words, and what it takes. Raises what is wrong with it."""
@@ -279,12 +183,6 @@ def build(lab: Lab, page: Page) -> None:
         return plan(owner(request), values)
 
     @toasts
-    def on_lens(request: gr.Request, *values: Any) -> list[Any]:
-        recipe, params, _ = form.read(values)
-        seen, drops = lab.lens(recipe, params, owner(request)), recipe == "reward"
-        return [tune_views.lens(seen, left_out=drops), gr.update(visible=shows(seen["long"]["count"] and not drops))]
-
-    @toasts
     def on_code(request: gr.Request, *values: Any) -> Any:
         recipe, params, _ = form.read(values)
         return gr.update(value=lab.code(recipe, params, owner(request)), visible=True)
@@ -325,32 +223,15 @@ def build(lab: Lab, page: Page) -> None:
         kind = "pictures" if status["recipe"] in PICTURES else "text"
         return [*form.fill(status), *form.show_groups(cell), kind, gr.Walkthrough(selected=METHOD), run_id, "", ""]
 
-    asks, roles = [dataset, cell_now, form.bad_rows, form.same_rows], form.roles
     groups = list(form.all_groups.values())
-    dataset.change(on_data, asks, looked, **PRIVATE).failure(lambda: ["", "", ""], None, looked[:3], **PRIVATE)
-    dataset.focus(on_datasets, cell_now, dataset, **PRIVATE)
-    upload.upload(on_upload, [upload, cell_now], [dataset, *picked, *groups], **PRIVATE)
-    for choice in (learner, pictures.way):
-        choice.input(
-            on_learner, [learner, pictures.way, grid, dataset, form.bad_rows, form.same_rows],
-            [*picked, *groups, dataset, *looked], trigger_mode="always_last", **PRIVATE,
-        )  # fmt: skip
+    data.listen(page)
     pictures.model.key_up(on_image_typed, None, pictures.model, trigger_mode="always_last", **PRIVATE)
     pictures.model.focus(on_image_models, None, pictures.model, **PRIVATE)
     pictures.start.focus(on_image_start, pictures.model, pictures.start, **PRIVATE)
-    page.blocks.load(on_data, asks, looked, **PRIVATE)
-    for field in (*roles, form.bad_rows, form.same_rows):
-        field.input(on_columns, [*asks, *roles], looked, trigger_mode="always_last", **PRIVATE)
-    show_lens.click(
-        lambda: "<p class=quiet>Reading rows as the trainer does: about ten seconds …</p>", None, lens, **PRIVATE
-    )
-    show_lens.click(on_lens, form.inputs, [lens, form.long_rows], **PRIVATE).failure(lambda: "", None, lens, **PRIVATE)
     model.key_up(on_models, None, model, trigger_mode="always_last", **PRIVATE)
     model.focus(lambda: gr.update(choices=_models(lab)), None, model, **PRIVATE)
     form.start.focus(on_start, model, form.start, **PRIVATE)
     form.reward.focus(on_rewards, None, form.reward, **PRIVATE)
-    in_grid = [dataset, grid, form.bad_rows, form.same_rows, *roles]
-    grid.choose(on_cell, in_grid, [*picked, *groups, dataset, *looked], trigger_mode="always_last", **PRIVATE)
     for button, step in ((to_method, METHOD), (back_to_data, DATA), (back_to_method, METHOD), (back_to_where, WHERE)):
         button.click(lambda step=step: gr.Walkthrough(selected=step), None, walk, **PRIVATE)
     for button, step in ((to_where, WHERE), (to_run, RUN), (straight, RUN)):
@@ -380,17 +261,11 @@ def build(lab: Lab, page: Page) -> None:
     sweep.click(on_sweep, [granted, *swept, *form.inputs], [page.run, page.tabs], trigger_mode="once", **PRIVATE)
     for after in (pressed.then, pressed.failure):  # `then` does not follow an error
         after(lambda: gr.update(interactive=True, value="Run"), None, launch, **PRIVATE)
-    page.dataset.change(_taken, page.dataset, [dataset, page.dataset], **PRIVATE)
+    page.dataset.change(_taken, page.dataset, [form.dataset, page.dataset], **PRIVATE)
     page.model.change(_taken_model, page.model, [model, page.model], **PRIVATE)
-    page.clone.change(on_clone, page.clone, [*form.inputs, *groups, learner, walk, parent, page.clone, code], **PRIVATE)
-
-
-def _picked(cell: str) -> list[Any]:
-    """An update for each of `picked`: the cell, the grid, what learns, and how from pictures."""
-    recipe = cell.partition("/")[0]
-    if recipe in PICTURES:
-        return [cell, gr.skip(), "pictures", recipe]
-    return [cell, cell, "text", gr.skip()]
+    page.clone.change(
+        on_clone, page.clone, [*form.inputs, *groups, data.learner, walk, parent, page.clone, code], **PRIVATE
+    )
 
 
 def _free(place: str) -> bool:
@@ -415,13 +290,6 @@ def _ways(back: str, on: str, skip: str = "") -> tuple[gr.Button, gr.Button, gr.
             gr.Button(on, variant="primary", size="sm", scale=0, min_width=150),
             gr.Button(skip, size="sm", scale=0, min_width=150, visible=bool(skip)),
         )
-
-
-def _datasets(lab: Lab, who: str, cell: str) -> list[tuple[str, str]]:
-    """What the method can learn from comes first; the rest is offered, too, and says that it does not fit."""
-    recipe = cell.partition("/")[0]
-    found = sorted(lab.datasets(who, recipe), key=lambda entry: not entry.fits)
-    return [(entry.name if entry.fits else f"{entry.name} · not for {recipe.upper()}", entry.name) for entry in found]
 
 
 def _models(lab: Lab, query: str = "") -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ from backend.lab import Lab  # noqa: E402
 from backend.quota import Quotas  # noqa: E402
 from backend.settings import Settings  # noqa: E402
 from backend.speeds import Speeds  # noqa: E402
-from backend.targets import zerogpu  # noqa: E402
+from backend.targets import gpu_worker, zerogpu  # noqa: E402
 from backend.targets.local import Local  # noqa: E402
 from tests.tiny import tiny_model  # noqa: E402
 from tests.tiny_images import tiny_pipeline  # noqa: E402
@@ -41,8 +41,8 @@ def pinned(tmp_path_factory):
     """A chat model and one that draws, placed before any worker is forked."""
     folder = tmp_path_factory.mktemp("pinned")
     text, image = str(tiny_model(folder / "text")), str(tiny_pipeline(folder / "image"))
-    zerogpu.warm()
-    zerogpu.place([text, f"image:{image}", str(folder / "nothing")])
+    gpu_worker.warm()
+    gpu_worker.place([text, f"image:{image}", str(folder / "nothing")])
     return text, image
 
 
@@ -80,7 +80,7 @@ class Cpu:
 
 @pytest.fixture
 def answers(tmp_path):
-    return Answers(Cpu(), zerogpu.answer, Quotas(), Speeds(tmp_path / "speeds.json"))
+    return Answers(Cpu(), gpu_worker.answer, Quotas(), Speeds(tmp_path / "speeds.json"))
 
 
 def question(model: str, **more):
@@ -174,7 +174,7 @@ def test_an_error_in_the_worker_is_told_as_ours(answers, tmp_path):
 
 
 def asks(seconds: int, model: str):
-    return list(zerogpu.answer("text", question(model), seconds))
+    return list(gpu_worker.answer("text", question(model), seconds))
 
 
 def test_each_refusal_says_what_to_do(model, device):
@@ -226,7 +226,7 @@ def test_without_quota_the_cpu_answers_and_says_so(answers, model, device):
 def test_an_answer_that_takes_longer_than_declared_is_told(model, device, monkeypatch):
     monkeypatch.setattr(device, "grace", 0.02)
     with pytest.raises(Refused) as refused:
-        list(zerogpu.answer("text", question(model, max_new_tokens=480, temperature=2.0, repetition_penalty=1.1), 0))
+        list(gpu_worker.answer("text", question(model, max_new_tokens=480, temperature=2.0, repetition_penalty=1.1), 0))
     assert refused.value.code == "zerogpu.aborted"
     assert len(device.killed) == 1
 
@@ -241,7 +241,7 @@ def lab(tmp_path):
     opened = Lab.open(
         settings,
         lambda s: (zerogpu.ZeroGPU(s.home, quotas, s.slice_seconds), Local(s.home, "cpu", s.child_env)),
-        lambda process: Answers(process, zerogpu.answer, quotas, Speeds(s_path(tmp_path))),
+        lambda process: Answers(process, gpu_worker.answer, quotas, Speeds(s_path(tmp_path))),
     )
     yield opened
     wait(lambda: not opened.targets["zerogpu"]._working)

@@ -59,7 +59,7 @@ def slices(monkeypatch):
             file.writelines(ev.encode(event) + "\n" for event in what)
         yield "over"
 
-    monkeypatch.setattr(zerogpu, "_slice", scripted)
+    monkeypatch.setattr(zerogpu, "one_slice", scripted)
     scripted.script, scripted.asked = script, asked
     return scripted
 
