@@ -9,7 +9,6 @@ LabError
 │   └── Gated         the repository wants terms accepted or a sign-in
 ├── NoRoom            memory or disk ran out
 ├── Refused           ZeroGPU lends no GPU for this now
-├── EngineDied        the process that answers went away
 ├── HomeInUse         another server works on the same data folder
 └── Broken            the unknown, caught once, logged with its traceback
 """
@@ -97,12 +96,6 @@ class Refused(LabError):
         self.asked = asked
         self.left = left
         self.wait = wait
-
-
-class EngineDied(LabError):
-    """The process that answers went away."""
-
-    code = "engine.died"
 
 
 class HomeInUse(LabError):

@@ -28,11 +28,6 @@ class Plane(NamedTuple):
     scales: Any
 
 
-def packable(weight: Any) -> bool:
-    """Whether the kernels take a matrix [rows, columns] of this shape."""
-    return bool(weight.ndim == 2 and weight.shape[1] % (2 * GROUP) == 0)
-
-
 class Matrix:
     """Multiplies as `linear` without a bias does: [n, columns] in bf16 → [n, rows] in bf16."""
 

@@ -90,11 +90,6 @@ def searched(table: Table, columns: Sequence[str] | None = None) -> tuple[Column
     return picked[:50]
 
 
-def indexed(table: Table, columns: Sequence[str] | None = None) -> bool:
-    """Whether a search over these columns has its index."""
-    return _place(table, searched(table, columns)).exists()
-
-
 def index(
     table: Table,
     columns: Sequence[str] | None = None,

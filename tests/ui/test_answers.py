@@ -7,7 +7,7 @@ import time
 import pytest
 
 from backend import events as ev
-from backend.errors import BadInput, EngineDied
+from backend.errors import BadInput, LabError
 from tests.ui.scripted import Scripted
 from ui.answers import Answer, meter, question, together
 
@@ -82,7 +82,7 @@ def test_a_silent_engine_does_not_hold_the_caller():
 
 def dies():
     yield ev.Wrote(text="so far")
-    raise EngineDied("The engine is gone.")
+    raise LabError("The engine is gone.", code="engine.died")
 
 
 def test_an_error_ends_its_own_side_alone():

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-SIZE = 64  # pixels of a side
 WORDS = 24  # tokens of a prompt
 LATENT = 8  # channels of a latent, which is 16×16
 SHARD = "9MB"  # of a file of weights, so that any git host takes it
