@@ -46,7 +46,14 @@ element.addEventListener("click", event => {
     pressed.classList.add("sure");
     pressed.textContent = pressed.dataset.sure;
     setTimeout(() => { pressed.classList.remove("sure"); pressed.textContent = was; }, 4000);
-  } else trigger(pressed.dataset.act, {...pressed.dataset});
+  } else {
+    if (pressed.dataset.done) {
+      const was = pressed.textContent;
+      pressed.textContent = pressed.dataset.done;
+      setTimeout(() => { pressed.textContent = was; }, 2000);
+    }
+    trigger(pressed.dataset.act, {...pressed.dataset});
+  }
 });
 const local = () => element.querySelectorAll("time").forEach(time => {
   const at = new Date(time.dateTime);
@@ -140,7 +147,7 @@ class Desk:
                     new = {self.strip: self.row(who, name, most), self.chosen: name}
                 if new or shown != (shown := told.stage(drawing)):
                     # Said more than once, as a page that is still being drawn may miss the first.
-                    waits = {self.stop: gr.update(visible=True, value="Stop" if drawing.begun else "Leave the line")}
+                    waits = {self.stop: gr.update(visible=True, value="Stop" if drawing.begun else "Leave line")}
                     yield drawing, {**busy, **waits, **new, **({} if drawing.over else {self.stage: shown})}
         finally:
             del self.stops[page_id]

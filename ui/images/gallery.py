@@ -104,7 +104,9 @@ def build(desk: Desk, fields: Fields, begun: Begun, page_loads: Any) -> None:
     stage.compare(on_compare, None, [held, hint, slider], **PRIVATE)
     hint.close(lambda: ["", "", gr.update(visible=HIDDEN, value=None)], None, [held, hint, slider], **PRIVATE)
     stage.reuse(on_reuse, None, fields.components, **PRIVATE).success(None, None, None, js=PLACED, **PRIVATE)
-    stage.begin(on_begin, None, [*begun.outputs, fields["prompt"]], **PRIVATE)
+    stage.begin(on_begin, None, [*begun.outputs, fields["prompt"]], **PRIVATE).success(
+        None, None, None, js=PLACED, **PRIVATE
+    )
     stage.remove(on_remove, desk.most, shown, **PRIVATE)
     for press in (
         stage.vary(on_vary, desk.most, desk.outputs, **PRIVATE, **MANY),

@@ -16,7 +16,7 @@ EMPTY = (
 )
 SMALL = 256  # pixels; pictures up to here are shown larger than they are
 ACTS = (  # event, what the button says, its hint, more of its attributes
-    ("reuse", "Reuse settings", "Put this picture's settings into the form", ""),
+    ("reuse", "Reuse settings", "Put this picture's settings into the form", ' data-done="In the form now"'),
     ("vary", "Vary", "Draw it again, a little different", ""),
     ("begin", "Begin from it", "Take it as the picture that drawing begins from", ""),
     ("enlarge", "Enlarge 2×", "Twice as large, with details drawn anew", ' data-times="2"'),
@@ -43,9 +43,9 @@ def stage(drawing: Drawing) -> str:
         inside = f'<img src="data:image/png;base64,{drawing.preview}" alt="Preview" data-step="{drawing.done:.0f}">'
     else:
         inside = "<p>" + ("Stopped before a step was done." if drawing.ended else escape(drawing.doing)) + "</p>"
-    kind = "frame" if drawing.preview else "frame nothing"
-    live = "" if drawing.ended else " working"
-    return f'<figure class="stage{live}"><div class="{kind}">{inside}</div>{_progress(drawing)}</figure>'
+    kind = "frame small" if drawing.preview else "frame nothing"  # a preview has a pixel for each of a latent
+    room = "" if drawing.ended else _acts("", "", "", " waits")  # so that what is below stays where it is
+    return f'<figure class="stage"><div class="{kind}">{inside}</div>{_progress(drawing)}{room}</figure>'
 
 
 def _progress(drawing: Drawing) -> str:
@@ -58,10 +58,10 @@ def _progress(drawing: Drawing) -> str:
 
 def status(drawing: Drawing) -> str:
     """`Picture 2 of 4 · step 5 of 8 · 3 s left`."""
-    if drawing.ended == "closed":
-        return f"Stopped at step {drawing.done:,.0f} of {drawing.total:,.0f}" if drawing.total else "Stopped"
     if not drawing.total:
         return ""
+    if drawing.ended == "closed":
+        return f"Stopped at step {drawing.done:,.0f} of {drawing.total:,.0f}"
     which = f"Picture {min(drawing.of, len(drawing.pictures) + 1)} of {drawing.of}" if drawing.of > 1 else ""
     size = f"{drawing.info['width']} × {drawing.info['height']}" if drawing.info.get("width") else ""
     left = f"{duration(drawing.left)} left" if (drawing.left or 0) >= 1 and not drawing.over else ""
@@ -88,15 +88,15 @@ def large(address: str, picture: Mapping[str, Any], told: Sequence[str] = ()) ->
     )
 
 
-def _acts(name: str, address: str, query: str) -> str:
-    """What can be done with the picture."""
+def _acts(name: str, address: str, query: str, kind: str = "") -> str:
+    """What can be done with the picture; of the `kind` that waits it only takes up its room."""
     buttons = [
         f'<button type="button" data-act="{act}" data-picture="{escape(name)}" title="{hint}"{more}>{title}</button>'
         for act, title, hint, more in ACTS
     ]
     save = f'<a href="{escape(address)}" download="{escape(name)}" title="With its settings inside">Download</a>'
     share = f'<button type="button" data-act="link" data-link="{escape(query)}" title="To its settings">Link</button>'
-    return f'<div class="acts">{"".join(buttons[:-1])}{save}{share}{buttons[-1]}</div>'
+    return f'<div class="acts{kind}">{"".join(buttons[:-1])}{save}{share}{buttons[-1]}</div>'
 
 
 def words(settings: Mapping[str, Any]) -> list[str]:
@@ -179,7 +179,8 @@ def table(across: Sequence[str], down: Sequence[str], made: Sequence[Mapping[str
 def read(settings: Mapping[str, Any]) -> str:
     """What a dropped picture told, now in the form."""
     return (
-        f"In the form now: <b>{escape(str(settings.get('prompt') or ''))}</b> · {escape(' · '.join(words(settings)))}"
+        f"In the form now: <b>{escape(str(settings.get('prompt') or ''))}</b>{_avoided(settings)} · "
+        f"{escape(' · '.join(words(settings)))}"
     )
 
 

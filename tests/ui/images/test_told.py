@@ -43,8 +43,22 @@ def test_the_stage_tells_how_far_it_is() -> None:
     assert 'src="data:image/png;base64,QUJD"' in html
     assert "Picture 1 of 3 · step 5 of 8 · 3 s left · 64 × 64 · cpu" in html
     assert "width:62.5%" in html
+    assert 'class="acts waits"' in html
     drawing.add(ev.Cancelled())
-    assert "Stopped at step 5 of 8" in told.stage(drawing)
+    html = told.stage(drawing)
+    assert "Stopped at step 5 of 8" in html
+    assert 'class="frame small"' in html  # as large as it was a moment before
+    assert 'class="acts' not in html
+
+
+def test_what_was_stopped_before_it_began_is_said_once() -> None:
+    drawing = Drawing()
+    drawing.add(ev.Cancelled())
+    assert told.stage(drawing).count("Stopped") == 1
+
+
+def test_what_was_read_tells_both_prompts() -> None:
+    assert "a &lt;b&gt;cat&lt;/b&gt;</b> <span>without dogs</span> · 64 × 64" in told.read(PICTURE["settings"])
 
 
 def test_notes_are_text() -> None:

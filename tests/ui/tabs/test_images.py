@@ -34,6 +34,8 @@ class Painter:
         self.asked.append(dict(request))
         try:
             yield ev.Logged(text="1 picture before yours")
+            while request["prompt"] == "in line":
+                yield ev.Wrote()
             if "refused" in request["prompt"]:
                 raise BadInput("steps is 10000; use at most 200.")
             yield ev.Started(info={"width": 64, "height": 64, "steps": 2, "device": "cpu"})
@@ -138,7 +140,16 @@ def test_stop_keeps_what_was_seen_and_ends_the_drawing(blocks: gr.Blocks, painte
     views = press(blocks, "on_draw", **{"image-prompt": "forever"})
     assert "Stopped at step 1 of 2" in shown(views, "image-stage")[-1]
     assert painter.closed.wait(5)
-    assert gr.update(visible=True, value="Leave the line") in shown(views, "image-stop") or "Stop" in str(views)
+    assert shown(views, "image-stop")[-2] == gr.update(visible=True, value="Stop")
+
+
+def test_who_waits_can_leave_the_line(blocks: gr.Blocks) -> None:
+    timer = threading.Timer(0.4, handler(blocks, "halt"), [ME])
+    timer.start()
+    views = press(blocks, "on_draw", **{"image-prompt": "in line"})
+    assert "1 picture before yours" in shown(views, "image-stage")[-2]
+    assert shown(views, "image-stop")[-2] == gr.update(visible=True, value="Leave line")
+    assert shown(views, "image-draw")[-1] == gr.update(visible=True)
 
 
 def test_a_gallery_is_its_visitors_alone(blocks: gr.Blocks, painter: Painter) -> None:
