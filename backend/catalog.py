@@ -26,6 +26,7 @@ from backend.store import Store
 
 HUB_ID = re.compile(r"[\w.\-]{1,96}(/[\w.\-]{1,96})?")
 DATASETS = ("rows.jsonl",)  # what a run that makes a dataset writes into its folder
+WEIGHTS = ".safetensors"  # the ending of an uploaded file that is an adapter, and no dataset
 _QUIET = 60.0  # seconds that we believe what we last saw of the Hub: that it answers, or that it doesn't
 _PATIENCE = 4.0  # seconds for its first word
 
@@ -180,7 +181,8 @@ class Catalog:
     def datasets(self, owner: str) -> list[Entry]:
         """Samples, the owner's uploads, and what their runs made; on a server of one's own also the cache."""
         found = [Entry(name, "sample") for name in SAMPLES]
-        found += [Entry(name, "upload") for name in self.store.uploads(owner)]
+        uploads = self.store.uploads(owner)
+        found += [Entry(name, "upload") for name in uploads if not name.endswith(WEIGHTS)]
         for run in self.store.runs(owner, limit=200):
             if any((run.folder / name).exists() for name in DATASETS):
                 found.append(Entry(f"run/{run.id}", "run", f"{run.job.recipe} on {run.job.params.get('dataset', '')}"))

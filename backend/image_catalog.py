@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from backend.catalog import HUB_ID, Catalog, Entry
+from backend.catalog import HUB_ID, WEIGHTS, Catalog, Entry
 from backend.errors import BadInput, LabError, NotFound
 from backend.recipes.loading import hub_errors
 from backend.starter import IMAGE_ID
@@ -69,8 +69,9 @@ class ImageCatalog:
         return self._hub(name, _INDEX, "model")
 
     def adapters(self, owner: str, model: str = "") -> list[Entry]:
-        """Adapters that the owner's runs made, newest first, those that `fit` the model before others."""
-        found = []
+        """Adapters that the owner has uploaded or runs of theirs made, newest first, those that `fit` before others."""
+        uploads = self._store.uploads(owner)
+        found = [Entry(name, "upload", "uploaded") for name in uploads if name.endswith(WEIGHTS)]
         for run in self._store.runs(owner, limit=200):
             if place := _adapter_of(run.folder):
                 held = json.loads((place / _ADAPTER).read_text())

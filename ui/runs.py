@@ -37,14 +37,15 @@ def sidebar(lab: Lab, page: Page) -> None:
     """Draw it, and keep it true: it looks every 2 seconds and sends the list only when it changed."""
     with gr.Sidebar(position="right", open=False, width=300, elem_id="runs") as side:
         gr.HTML(f"<h2>Runs</h2>{views.note(lab.passing())}", padding=False)
-        listing = gr.HTML(views.listing([]), elem_id="runs-list", js_on_load=PICK, padding=False)
+        tune = "tune" in page.has
+        listing = gr.HTML(views.listing([], tune=tune), elem_id="runs-list", js_on_load=PICK, padding=False)
     many, seen, wide = gr.State(PAGE), gr.Textbox("", visible=False), gr.Checkbox(visible=False)
     timer = gr.Timer(2)
 
     @toasts
     def look(many: int, shown: str, seen: str, request: gr.Request) -> list[Any]:
         runs = lab.runs(owner(request), many + 1)
-        text = views.listing(runs[:many], shown, more=len(runs) > many)
+        text = views.listing(runs[:many], shown, more=len(runs) > many, tune=tune)
         mark = str(views.mark(text))
         return [gr.skip(), gr.skip()] if mark == seen else [text, mark]
 

@@ -217,10 +217,15 @@ def link(run_id: str) -> str:
     return f'<a href="?run={text(run_id)}" data-run="{text(run_id)}">{text(run_id)}</a>'
 
 
-def listing(runs: Sequence[Mapping[str, Any]], shown: str = "", more: bool = False) -> str:
+def no_runs(tune: bool) -> str:
+    """What will be where there is none yet, and where they begin if the page has that tab."""
+    return f"Your runs will be here.{' Start one in Tune.' * tune}"
+
+
+def listing(runs: Sequence[Mapping[str, Any]], shown: str = "", more: bool = False, tune: bool = True) -> str:
     """The sidebar's list: a button a run."""
     if not runs:
-        return '<p class="quiet">Your runs will be here. Start one in Tune.</p>'
+        return f'<p class="quiet">{no_runs(tune)}</p>'
     items = "".join(_item(status, status["id"] == shown) for status in runs)
     rest = '<button type="button" class="more" data-more="1">Show more</button>' if more else ""
     return f'<ul class="runs">{items}</ul>{rest}'

@@ -155,6 +155,16 @@ def test_models_that_draw_are_listed(lab: Lab) -> None:
     assert lab.image_adapters("ann", "models/tiny") == []
 
 
+def test_an_uploaded_adapter_is_listed_with_adapters_and_not_with_data(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "pip.safetensors").write_bytes(b"weights")
+    (tmp_path / "rows.csv").write_text("text\na\n")
+    adapter, rows = lab.upload("alice", tmp_path / "pip.safetensors"), lab.upload("alice", tmp_path / "rows.csv")
+    uploaded = [one.name for one in lab.datasets("alice") if one.source == "upload"]
+    assert uploaded == [rows]
+    assert [one.name for one in lab.image_adapters("alice")] == [adapter]
+    assert lab.image_adapters("bob") == []
+
+
 def test_what_a_run_taught_is_listed_and_worn_by_its_owner(lab: Lab, tiny_image: Path) -> None:
     run = lab.store.add(Job("image_lora", {"model": "models/tiny"}, "local", "kim"), {})
     folder = tiny_images.tiny_lora(run.folder / "adapter", tiny_image)

@@ -22,6 +22,8 @@ def test_states_have_words(state: str, ahead: int | None, words: str) -> None:
 
 
 def test_the_list_has_the_place_in_line_below() -> None:
+    assert "Tune" in views.listing([])
+    assert "Tune" not in views.listing([], tune=False)
     drawn = views.listing([status(state="queued", ahead=2)])
     assert ">Queued</span>" in drawn
     assert "<span class=quiet>2 runs before yours</span>" in drawn

@@ -115,10 +115,8 @@ def _from(path: str | None, mask: str = "") -> str:
 def asked(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any]:
     """What the pictures of the form add to a request. Raises BadInput."""
     more: dict[str, Any] = {}
-    if given["control_model"] and given["control_image"]:
+    if given["control_model"] or given["control_image"]:  # of one alone the engine says what is missing
         more |= {name: given[name] for name in ("control_model", "control_image", "control_scale")}
-    elif given["control_model"]:
-        more |= {"control_model": given["control_model"]}  # the engine says what is missing
     path = given["picture"]
     if not path:
         return more

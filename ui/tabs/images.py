@@ -20,6 +20,7 @@ _CHIPS = "".join(f'<button type="button" data-act="example" data-words="{one}">{
 
 
 def build(lab: Lab, page: Page) -> None:
+    tab = gr.context.Context.block
     fields = Fields()
     chosen, most = gr.State(""), gr.State(PAGE)
     with gr.Row(elem_id="image-ask", equal_height=True):
@@ -73,6 +74,13 @@ def build(lab: Lab, page: Page) -> None:
         gallery.build(desk, fields, begun, page.blocks.load)
     with beside:
         begun.line.render()
+
+    def on_tab() -> None:
+        """Who comes here will draw: by then the model is there."""
+        lab.warm("image")
+
+    if isinstance(tab, gr.Tab):
+        tab.select(on_tab, None, None, **PRIVATE)
 
     @toasts
     def on_draw(most: int, request: gr.Request, *values: Any) -> Views:

@@ -48,8 +48,11 @@ def build(lab: Lab, page: Page) -> None:
     timer = gr.Timer(1, active=False)
     file = gr.DownloadButton("file", elem_id="run-file", visible=HIDDEN)
     with gr.Column(elem_id="run-empty") as empty:
-        gr.HTML('<p class="empty">Your runs will be here. Start one in Tune.</p>', padding=False)
-        start = gr.Button("Go to Tune", variant="primary", size="sm", elem_id="run-go-tune", scale=0, min_width=120)
+        tune = "tune" in page.has
+        gr.HTML(f'<p class="empty">{views.no_runs(tune)}</p>', padding=False)
+        start = gr.Button(
+            "Go to Tune", variant="primary", size="sm", scale=0, min_width=120, visible=tune, elem_id="run-go-tune"
+        )
     with gr.Column(visible=False, elem_id="run-view") as body:
         header = gr.HTML(elem_id="run-header", js_on_load=OPEN_LINK, padding=False)
         with gr.Row(elem_id="run-actions"):

@@ -102,6 +102,15 @@ def test_one_press_draws_what_is_written_with_a_new_seed(blocks: gr.Blocks, pain
     assert painter.asked[0]["seed"] != painter.asked[1]["seed"]
 
 
+def test_who_opens_the_tab_has_the_model_made_ready(
+    blocks: gr.Blocks, painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warmed: list[str] = []
+    monkeypatch.setattr(painter.lab, "warm", warmed.append)
+    handler(blocks, "on_tab")()
+    assert warmed == ["image"]
+
+
 def test_a_kept_seed_draws_the_same_again(blocks: gr.Blocks, painter: Painter) -> None:
     for _ in range(2):
         press(blocks, "on_draw", **{"image-seed": "41", "image-fresh": False})
