@@ -102,6 +102,11 @@ def _theme() -> gr.themes.Base:
     return gr.themes.Default(
         primary_hue="teal", secondary_hue="teal", neutral_hue="slate", font=plain, font_mono=mono,
         spacing_size="sm", radius_size="md", text_size="md",
+    ).set(  # a contrast of 4.5 and more, which Gradio's own have not
+        body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400",
+        input_placeholder_color="*neutral_500", input_placeholder_color_dark="*neutral_400",
+        button_primary_background_fill="*primary_700", button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover="*primary_800", button_primary_background_fill_hover_dark="*primary_800",
     )  # fmt: skip
 
 
