@@ -47,7 +47,7 @@ def build(fields: Fields) -> Begun:
             elem_id="image-editor",
         )  # fmt: skip
     with gr.Accordion("More canvas around it", open=False, elem_id="image-canvas"):
-        gr.HTML("<p class=quiet>Pixels added on each side; what is there is drawn on.</p>", padding=False)
+        gr.HTML("<p class=quiet>Pixels added on each side, multiples of 8; what is there is drawn on.</p>", padding=False)
         with gr.Row(elem_classes="fields"):
             sides = [
                 gr.Textbox("0", label=one.capitalize(), max_lines=1, min_width=90, elem_id=f"image-{one}")
@@ -61,24 +61,26 @@ def build(fields: Fields) -> Begun:
     fields.add(control_model=model, control_scale=scale, control_image=control)
 
     line = gr.HTML(elem_id="image-from", padding=False, js_on_load=PRESS, render=False)
-    begun = Begun(picture, editor, mask, line)
+    begun = Begun(picture, editor, mask, line, tuple(sides))
     # Not `change`: in Gradio 6.31 an image that is drawn anew tells it again, round and round.
     for event in (picture.upload, picture.clear):
         event(toasts(begun.given), picture, begun.outputs, **PRIVATE)
     line.drop(lambda: begun.put(""), None, begun.outputs, **PRIVATE)
 
     @toasts
-    def on_paint(painted: dict[str, Any] | None, path: str | None) -> list[Any]:
+    def on_paint(painted: dict[str, Any] | None, path: str | None, *added: str) -> list[Any]:
         if not path:
             return ["", ""]
         drawn = canvas.painted((painted or {}).get("layers") or [], opened(path).size)
         place = str(fresh(picture) / "mask.png") if drawn else ""
         if drawn:
             drawn.save(place)
-        return [place, _from(path, place)]
+        return [place, _from(path, place, *added)]
 
     # Not `change`: where the accordion was closed as the picture came, it is not told of the first stroke.
-    editor.input(on_paint, [editor, picture], [mask, line], trigger_mode="always_last", **PRIVATE)
+    editor.input(on_paint, [editor, picture, *sides], [mask, line], trigger_mode="always_last", **PRIVATE)
+    for side in sides:
+        side.input(_from, [picture, mask, *sides], line, trigger_mode="always_last", **PRIVATE)
     return begun
 
 
@@ -90,26 +92,32 @@ class Begun:
     editor: gr.ImageEditor
     mask: gr.State
     line: gr.HTML
+    sides: tuple[gr.Textbox, ...]
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.picture, self.editor, self.mask, self.line]
+        return [self.picture, self.editor, self.mask, self.line, *self.sides]
 
     def put(self, path: str) -> dict[Any, Any]:
-        """Updates that show it; '' takes it away. What was painted on the last one is gone with it."""
+        """Updates that show it; '' takes it away. What was painted on the last one or put around it is gone with it."""
         base = {"background": canvas.roomy(opened(path)), "layers": [], "composite": None} if path else None
-        return {self.picture: path or None, self.editor: base, self.mask: "", self.line: _from(path)}
+        shown = {self.picture: path or None, self.editor: base, self.mask: "", self.line: _from(path)}
+        return shown | dict.fromkeys(self.sides, "0")
 
     def given(self, path: str | None) -> dict[Any, Any]:
         """The same for one that was uploaded here."""
         return self.put(path or "") | {self.picture: gr.skip()}
 
 
-def _from(path: str | None, mask: str = "") -> str:
+def _from(path: str | None, mask: str = "", *added: str) -> str:
+    """What is begun from, beside the prompt; `added` are pixels at the sides, as they were typed."""
     if not path:
         return ""
-    part = "only what you painted over is drawn anew" if mask else "all of it is drawn anew"
-    return f'Begins from the picture you gave: {part} <button type="button" data-act="drop">Without it</button>'
+    around = any(one.strip(" 0") for one in added)
+    parts = ["what you painted over"] * bool(mask) + ["the canvas around it"] * around
+    part = f"only {' and '.join(parts)}" if parts else "all of it"
+    button = '<button type="button" data-act="drop">Without it</button>'
+    return f"Begins from the picture you gave: {part} {'are' if len(parts) > 1 else 'is'} drawn anew {button}"
 
 
 def asked(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,6 +132,8 @@ def asked(desk: Desk, given: Mapping[str, Any]) -> dict[str, Any]:
     left, top, right, bottom = (whole(given[one] or "0", one.capitalize()) for one in SIDES)
     if any((left, top, right, bottom)):
         image, ground = canvas.extended(opened(path), (left, top, right, bottom))
+        if given["mask"]:
+            ground.paste(255, (left, top), opened(given["mask"], "L"))
         folder = desk.fresh()
         image.save(folder / "canvas.png")
         ground.save(folder / "mask.png")

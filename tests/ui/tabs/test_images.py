@@ -241,8 +241,26 @@ def test_what_is_painted_over_is_a_mask_and_more_canvas_a_larger_picture(
     press(blocks, "on_draw", **form, **{"image-left": "16"})
     asked = painter.asked[-1]
     assert (asked["width"], asked["height"], asked["strength"]) == (80, 48, 1.0)
-    with Image.open(asked["image"]) as image:
-        assert image.size == (80, 48)
+    with Image.open(asked["image"]) as image, Image.open(asked["mask"]) as ground:
+        assert image.size == ground.size == (80, 48)
+        at = [ground.getpixel((x, 40)) for x in (3, 16 + 8, 16 + 60)]  # new, painted over, kept
+        assert at == [255, 255, 0]
+
+
+def test_what_is_drawn_anew_is_said(blocks: gr.Blocks, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "a.png")
+    said = handler(blocks, "_from")
+    assert "all of it is drawn" in said("a.png", "", "0", "", "0", "0")
+    assert "only the canvas around it is drawn" in said("a.png", "", "0", "16", "0", "0")
+    assert "only what you painted over and the canvas around it are drawn" in said("a.png", "mask.png", "8", "0")
+    assert said("", "mask.png", "8") == ""
+    given = {part.elem_id: value for part, value in handler(blocks, "given")(str(tmp_path / "a.png")).items()}
+    assert given["image-left"] == "0"
+
+
+def test_a_control_picture_alone_is_not_left_out_silently(blocks: gr.Blocks, painter: Painter, tmp_path: Path) -> None:
+    press(blocks, "on_draw", **{"image-control-image": str(tmp_path / "a.png")})
+    assert painter.asked[0]["control_image"] == str(tmp_path / "a.png")
 
 
 def test_a_table_draws_each_cell_and_is_one_file(blocks: gr.Blocks, painter: Painter) -> None:
