@@ -47,7 +47,7 @@ def build(fields: Fields) -> Begun:
             elem_id="image-editor",
         )  # fmt: skip
     with gr.Accordion("More canvas around it", open=False, elem_id="image-canvas"):
-        gr.HTML("<p class=quiet>Pixels added on each side, multiples of 8; what is there is drawn on.</p>", padding=False)
+        gr.HTML("<p class=quiet>Pixels added on each side, multiples of 8; what is there goes on.</p>", padding=False)
         with gr.Row(elem_classes="fields"):
             sides = [
                 gr.Textbox("0", label=one.capitalize(), max_lines=1, min_width=90, elem_id=f"image-{one}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from backend.errors import BadInput
 
 MOST = 4096  # pixels a side
 OVERLAP = 16  # the n-th part of the old side that is drawn anew beside a new one, so that no seam is seen
-_LETTERS, _GAP, _SMALLEST = 16, 8, 96  # pixels, of a sheet
+_LETTERS, _GAP, _SMALLEST, _HEAD = 16, 8, 96, 240  # pixels, of a sheet
 Sides = tuple[int, int, int, int]  # pixels added at the left, top, right, bottom
 
 
@@ -65,11 +66,12 @@ def alike(one: Image.Image, other: Image.Image) -> tuple[Image.Image, Image.Imag
 def sheet(rows: Sequence[Sequence[Image.Image | None]], across: Sequence[str], down: Sequence[str]) -> Image.Image:
     """Pictures as a table with heads, for one file: `across` above its columns, `down` beside its rows."""
     drawn = [one for row in rows for one in row if one is not None]
-    wide = max([_SMALLEST, *(one.width for one in drawn)])
-    high = max([_SMALLEST, *(one.height for one in drawn)])
     font = ImageFont.load_default(_LETTERS)
     ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    side = 0 if not any(down) else min(240, max(int(ruler.textlength(one, font)) for one in down)) + 2 * _GAP
+    longest = [min(_HEAD, max(math.ceil(ruler.textlength(one, font)) for one in heads)) for heads in (across, down)]
+    wide = max([_SMALLEST, longest[0], *(one.width for one in drawn)])
+    high = max([_SMALLEST, *(one.height for one in drawn)])
+    side = 0 if not any(down) else longest[1] + 2 * _GAP
     head = 0 if not any(across) else _LETTERS + 2 * _GAP
     whole = Image.new("RGB", (side + len(across) * (wide + _GAP), head + len(down) * (high + _GAP)), "white")
     pen = ImageDraw.Draw(whole)

@@ -27,6 +27,7 @@ from ui.visitor import owner
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 MANY = {"concurrency_limit": 64}  # visitors for whom is drawn, or who wait in line
 PAGE = 48  # pictures of the strip that are shown at first, and with each press on More
+PLACED = "() => { document.getElementById('image-prompt')?.scrollIntoView({behavior: 'smooth', block: 'nearest'}); }"
 # What is pressed is told by an event of its own; a press that can't be undone is asked for twice.
 PRESS = """const known = ["open", "more", "reuse", "vary", "begin", "enlarge", "compare", "remove", "example", "close",
   "drop"];

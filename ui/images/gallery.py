@@ -9,14 +9,13 @@ import gradio as gr
 from backend.engines.picture import opened
 from ui.images import canvas, told
 from ui.images.begin import Begun
-from ui.images.desk import MANY, PAGE, PRESS, PRIVATE, Desk, Views
+from ui.images.desk import MANY, PAGE, PLACED, PRESS, PRIVATE, Desk, Views
 from ui.images.form import Fields, another
 from ui.page import HIDDEN
 from ui.toasts import silently, toasts
 from ui.visitor import owner
 
 VARIED, DETAILED = 0.55, 0.3  # strength: of a variation, and of a picture that is enlarged
-PLACED = "() => { document.getElementById('image-prompt')?.scrollIntoView({behavior: 'smooth', block: 'nearest'}); }"
 
 
 def build(desk: Desk, fields: Fields, begun: Begun, page_loads: Any) -> None:

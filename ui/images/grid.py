@@ -11,13 +11,14 @@ from backend.engines.picture import opened
 from backend.errors import BadInput
 from ui.after import PRESS as TAKE
 from ui.images import canvas, sweep, told
-from ui.images.desk import MANY, PRIVATE, Desk, Views
+from ui.images.desk import MANY, PLACED, PRIVATE, Desk, Views
 from ui.images.form import Fields
 from ui.toasts import calmly, toasts
 
 
 def build(desk: Desk, fields: Fields, asked: Callable[[list[Any]], dict[str, Any]], table: gr.HTML) -> None:
     """Where it is called; `asked` reads a request from the values of `fields`, `table` is where the pictures go."""
+    fold = gr.context.Context.block
     names = [(title, name) for name, title in sweep.AXES.items()]
     parts: list[Any] = []
     for side, label, name in (("x", "Across", "guidance"), ("y", "Down", "seed")):
@@ -31,8 +32,8 @@ def build(desk: Desk, fields: Fields, asked: Callable[[list[Any]], dict[str, Any
         parts += [setting, values]
     count = gr.HTML(elem_id="image-grid-count", elem_classes="quiet", padding=False)
     with gr.Row():
-        go = gr.Button("Draw the table", elem_id="image-grid-go")
-        save = gr.Button("Download as one PNG", elem_id="image-grid-save")
+        go = gr.Button("Draw the table", size="sm", min_width=120, elem_id="image-grid-go")
+        save = gr.Button("Download as one PNG", size="sm", min_width=120, elem_id="image-grid-save")
     file = gr.DownloadButton("file", elem_id="image-grid-file", elem_classes="unseen")
     drawn = gr.State([])  # [heads across, heads down, names of the pictures in the order of the cells]
 
@@ -73,10 +74,12 @@ def build(desk: Desk, fields: Fields, asked: Callable[[list[Any]], dict[str, Any
         return str(path)
 
     inputs = [*parts, *fields.components]
+    go.click(None, js=PLACED, **PRIVATE)  # to where it is stopped: on a phone that is far above
     going = go.click(on_go, [desk.most, *inputs], [*desk.outputs, table, drawn], **PRIVATE, **MANY)
     going.failure(desk.idle, None, [desk.draw, desk.stop], **PRIVATE)
     save.click(on_save, drawn, file, trigger_mode="once", **PRIVATE).success(
         None, None, None, js=TAKE % file.elem_id, **PRIVATE
     )
-    for part in parts:
-        part.change(calmly(on_count, str), inputs, count, trigger_mode="always_last", **PRIVATE)
+    opened_up = [fold.expand] if isinstance(fold, gr.Accordion) else []
+    for event in (*opened_up, *(part.change for part in parts)):
+        event(calmly(on_count, str), inputs, count, trigger_mode="always_last", **PRIVATE)

@@ -83,3 +83,11 @@ def test_a_sheet_has_each_picture_in_its_cell_and_room_for_heads() -> None:
 
 def test_a_sheet_without_heads_is_pictures_alone() -> None:
     assert sheet([[Image.new("RGB", (100, 100))]], [""], [""]).size == (108, 108)
+
+
+def test_a_column_of_a_sheet_is_as_wide_as_its_head() -> None:
+    square = Image.new("RGB", (96, 96))
+    narrow, wide = (sheet([[square]], [head], [""]).width for head in ("dpm++", "Scheduler: dpm++"))
+    assert narrow == 104
+    assert 120 < wide < 250
+    assert sheet([[square]], ["long " * 100], [""]).width <= 250
