@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from backend.errors import BadInput
 from backend.recipes import loading
 from backend.recipes.device import Device
+from backend.recipes.prepacked import prepack
 from backend.recipes.questions import Text
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Answerer:
         self.model: PreTrainedModel = loading.model(base, device).to(self.device).eval()
         if adapter:
             self.model = _with_adapter(self.model, adapter)
+        prepack(self.model)
         # Tokens of an adapter that come before the real ones and have no place in our masks and caches.
         self.virtual = bool(getattr(getattr(self.model, "active_peft_config", None), "is_prompt_learning", False))
         config = getattr(self.model, "generation_config", None)
