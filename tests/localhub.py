@@ -21,6 +21,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+import pytest
+
 KINDS = ("models", "datasets", "spaces")
 PIECE = 1 << 16
 LARGE = 1000  # bytes; files from here on are stored as large files
@@ -29,7 +31,7 @@ ANN, BOB, READER = "hf_of_ann", "hf_of_bob", "hf_of_ann_who_may_only_read"
 
 @dataclass
 class Repository:
-    """`commits` maps a hash to files, the last one is main."""
+    """`commits` maps a hash to files, the last one is main; `refs` names others."""
 
     kind: str
     name: str
@@ -38,6 +40,7 @@ class Repository:
     gated: bool = False
     likes: int = 3
     downloads: int = 7
+    refs: dict[str, str] = field(default_factory=dict)  # tags, and what lies below refs/
     told: dict[str, Any] = field(default_factory=dict)  # pipeline_tag, library_name, tags, sdk, safetensors
     at: float = 1_780_000_000.0
     accepted: set[str] = field(default_factory=set)  # tokens whose owner accepted the terms of a gated one
@@ -69,6 +72,8 @@ class Hub:
     faults: list[tuple[str, int, int]] = field(default_factory=list)  # (pattern of path, status, times)
     cuts: list[int] = field(default_factory=list)  # each download is cut after so many bytes, while there are some
     page: int = 1000  # repositories of a page of a listing
+    renamed: dict[str, str] = field(default_factory=dict)  # old names
+    sent: int = 0  # bytes of files
     jobs: Any = None  # tests.localjobs.Jobs
 
     def add(self, kind: str, name: str, files: dict[str, bytes] | None = None, **more: Any) -> Repository:
@@ -127,9 +132,12 @@ class Handler(BaseHTTPRequestHandler):
             return self.say({"error": "made to fail"}, status)
         if host.startswith("localhost"):
             return self.large(path.removeprefix("/"))
+        for former, name in hub.renamed.items():
+            if f"/{former}" in path:
+                return self.say({}, 307, {"Location": self.path.replace(former, name)})
         for pattern, what in ROUTES:
-            if found := re.fullmatch(pattern, path):
-                return what(self, *found.groups())
+            if found := re.fullmatch(pattern, at.path):  # as it was sent: a revision may have slashes
+                return what(self, *(part and unquote(part) for part in found.groups()))
         self.refuse(404, "EntryNotFound")
 
     def repository(self, kind: str, name: str, write: bool = False) -> Repository | None:
@@ -142,14 +150,19 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(404 if self.token else 401, "RepoNotFound")
         elif write and (not mine or self.who["role"] == "read"):
             self.refuse(403, "", "You don't have the rights to write here")
-        elif found.gated and not mine and self.token not in found.accepted and not write and "resolve" in self.path:
+        elif found.gated and not mine and self.token not in found.accepted and not write and self.reads:
             self.refuse(403 if self.token else 401, "GatedRepo")
         else:
             return found
         return None
 
+    @property
+    def reads(self) -> bool:
+        """Whether it asks for what is in a repository, not just whether there is one."""
+        return "/resolve/" in self.path or self.path.endswith("/auth-check")
+
     def commit_of(self, found: Repository, revision: str) -> str:
-        sha = found.sha if revision in ("main", "", "None") else revision
+        sha = found.sha if revision in ("main", "", "None") else found.refs.get(revision, revision)
         if sha not in found.commits:
             self.refuse(404, "RevisionNotFound")
             return ""
@@ -230,7 +243,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def info(self, kind: str, name: str, revision: str | None = None) -> None:
         if (one := self.repository(kind, name)) and (sha := self.commit_of(one, revision or "main")):
-            self.say(self.about(one) | {"sha": sha})
+            siblings = [entry_of(path, data) for path, data in one.commits[sha].items()]
+            self.say(self.about(one) | {"sha": sha, "siblings": siblings})
+
+    def check(self, kind: str, name: str) -> None:
+        if self.repository(kind, name):
+            self.say({})
 
     def tree(self, kind: str, name: str, revision: str, folder: str | None = None) -> None:
         if (one := self.repository(kind, name)) and (sha := self.commit_of(one, revision)):
@@ -243,7 +261,10 @@ class Handler(BaseHTTPRequestHandler):
                 for path in sorted(folders)
                 if inside(path, folder or "", deep)
             ]
-            self.say(found)
+            if found or not folder:
+                self.say(found)
+            else:
+                self.refuse(404, "EntryNotFound")
 
     def paths(self, kind: str, name: str, revision: str) -> None:
         if (one := self.repository(kind, name)) and (sha := self.commit_of(one, revision)):
@@ -254,14 +275,21 @@ class Handler(BaseHTTPRequestHandler):
     def refs(self, kind: str, name: str) -> None:
         if one := self.repository(kind, name):
             main = {"name": "main", "ref": "refs/heads/main", "targetCommit": one.sha}
-            self.say({"branches": [main], "tags": [], "converts": []})
+            tags = [
+                {"name": tag, "ref": f"refs/tags/{tag}", "targetCommit": sha}
+                for tag, sha in one.refs.items()
+                if not tag.startswith("refs/")
+            ]
+            self.say({"branches": [main], "tags": tags, "converts": []})
 
     def commits(self, kind: str, name: str, _revision: str) -> None:
         if one := self.repository(kind, name):
+            aside = {sha for ref, sha in one.refs.items() if ref.startswith("refs/")}
+            on_main = [sha for sha in one.commits if sha not in aside]
             self.say(
                 [
                     {"id": sha, "title": f"Commit {number}", "message": "", "date": moment(one.at), "authors": []}
-                    for number, sha in reversed(list(enumerate(one.commits)))
+                    for number, sha in reversed(list(enumerate(on_main)))
                 ]
             )
 
@@ -432,6 +460,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             self.close_connection = True
             return
+        self.hub.sent += len(data)
         for start in range(0, len(data), PIECE * 16):
             self.wfile.write(data[start : start + PIECE * 16])
 
@@ -450,6 +479,7 @@ ROUTES: tuple[tuple[str, Any], ...] = (
     (r"/api/spaces/hardware", Handler.space_hardware),
     (rf"/api/spaces/{_REPO}/hardware", Handler.upgrade),
     (_API + r"/settings", Handler.settings),
+    (_API + r"/auth-check", Handler.check),
     (_API + r"/refs", Handler.refs),
     (_API + r"/commits/([^/]+)", Handler.commits),
     (_API + r"/paths-info/([^/]+)", Handler.paths),
@@ -516,3 +546,14 @@ def serving() -> Iterator[Hub]:
             hub.jobs.close()
         web.shutdown()
         web.server_close()
+
+
+def here(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Have huggingface_hub take `endpoint` for the Hub, as HF_ENDPOINT would have before it was imported."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr("datasets.config.HF_ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # its storage speaks no plain HTTP

@@ -16,8 +16,7 @@ from backend.errors import BadInput, LabError
 from backend.jobs import Job, Run
 from backend.lab import Lab
 from tests import localhub
-from tests.datahub import here
-from tests.localhub import ANN, BOB, Hub
+from tests.localhub import ANN, BOB, Hub, here
 from tests.ui.scripted import lab as scripted
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # of the Hub's own client
@@ -92,7 +91,7 @@ def test_what_was_kept_comes_back_to_another_disk(hub: Hub, space: Callable[[str
     (again,) = other.store.runs(WHO)
     assert (again.id, again.job, again.created) == (run.id, run.job, run.created)
     assert again.log.read_bytes() == log
-    assert other._state(again) == "finished"
+    assert other.states.of(again) == "finished"
     params = json.loads((again.folder / "params.json").read_text())
     assert params["max_steps"] == 3
     assert params["learning_rate"], "settings are whole, made anew from the request"

@@ -13,8 +13,7 @@ from backend.errors import BadInput, Gated, NotFound
 from backend.lab import Lab
 from tests import localhub
 from tests.backend.test_evaluations import measured
-from tests.datahub import here
-from tests.localhub import ANN, READER, Hub
+from tests.localhub import ANN, READER, Hub, here
 from tests.ui.scripted import lab as scripted
 
 CARD = """---

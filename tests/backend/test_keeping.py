@@ -10,8 +10,7 @@ from backend.jobs import Job
 from backend.keeping import Keeping
 from backend.store import Store
 from tests import localhub
-from tests.datahub import here
-from tests.localhub import ANN
+from tests.localhub import ANN, here
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # of the Hub's own client
 

@@ -14,8 +14,7 @@ import pytest
 from backend.lab import Lab
 from backend.starter import MODEL_ID
 from tests import localhub
-from tests.datahub import here
-from tests.localhub import Hub
+from tests.localhub import Hub, here
 from tests.tiny import tiny_model
 from tests.ui.drawing import ME, drawn, handler
 from tests.ui.scripted import lab as scripted

@@ -11,7 +11,8 @@ from backend.catalog import Catalog
 from backend.data import Data
 from backend.settings import Settings
 from backend.store import Store
-from tests.datahub import Hub, here, serving
+from tests.datahub import serving
+from tests.localhub import Hub, here
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def data(home: Path, store: Store) -> Iterator[Data]:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    with serving() as (endpoint, known):
-        here(monkeypatch, endpoint)
-        yield known
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with serving() as found:
+        here(monkeypatch, found.url)
+        yield found

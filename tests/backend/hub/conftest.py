@@ -9,8 +9,7 @@ import pytest
 
 from backend.lab import Lab
 from tests import localhub
-from tests.datahub import here
-from tests.localhub import ANN, Hub
+from tests.localhub import ANN, Hub, here
 from tests.ui.scripted import lab as scripted
 
 WHO = "visitor-ann"

@@ -18,7 +18,8 @@ from backend.recipes.reading import rows_of
 from backend.recipes.script import code
 from backend.settings import Settings
 from backend.store import Store
-from tests.datahub import here, serving
+from tests.datahub import serving
+from tests.localhub import here
 
 NAMES = {
     "ann/rows": Part("ann/rows"),
@@ -36,8 +37,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     import datasets
     from huggingface_hub import constants
 
-    with serving() as (endpoint, _):
-        here(monkeypatch, endpoint)
+    with serving() as found:
+        here(monkeypatch, found.url)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets"))
         yield

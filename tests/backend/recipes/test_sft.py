@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,44 +102,60 @@ def train(
 
 
 @pytest.fixture(scope="module")
-def whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A run from start to end."""
-    folder = tmp_path_factory.mktemp("whole")
-    return train(folder, ask(tiny, chats(folder)))
+def runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
+    """Three times the same run, two at a time: each process is mostly busy with importing, on one core."""
+    places = [tmp_path_factory.mktemp(name) for name in ("whole", "stopped", "killed")]
+    params = ask(tiny, chats(places[0]))
+    with ThreadPoolExecutor(2) as pool:
+        ways = zip((train, stop, kill), places, strict=True)
+        yield {way.__name__: pool.submit(way, place, params) for way, place in ways}
 
 
-@pytest.fixture(scope="module")
-def stopped(whole: Done, tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Done]:
-    """The same run, stopped at step 6 and then gone on with."""
-    folder = tmp_path_factory.mktemp("stopped")
-    params = json.loads((whole.folder / "params.json").read_text())
+def stop(folder: Path, params: dict[str, Any]) -> tuple[Done, Done]:
+    """Stopped at step 6 and then gone on with."""
 
-    def stop(event: ev.Event, _: subprocess.Popen[str]) -> None:
+    def until(event: ev.Event, _: subprocess.Popen[str]) -> None:
         if isinstance(event, ev.Produced) and event.step == 4 and event.kind == "checkpoint":
             (folder / "stop").write_text("save")
 
-    first = train(folder, params, stop)
+    first = train(folder, params, until)
     shutil.copytree(folder / "adapter", folder / "adapter-then")
     (folder / "stop").unlink()
     return first, train(folder)
 
 
-@pytest.fixture(scope="module")
-def killed(whole: Done, tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Done]:
-    """The same run, killed while it writes the checkpoint of step 8 and then gone on with."""
-    folder = tmp_path_factory.mktemp("killed")
-    params = json.loads((whole.folder / "params.json").read_text())
+def kill(folder: Path, params: dict[str, Any]) -> tuple[Done, Done]:
+    """Killed while it writes the checkpoint of step 8 and then gone on with."""
 
-    def kill(event: ev.Event, child: subprocess.Popen[str]) -> None:
+    def until(event: ev.Event, child: subprocess.Popen[str]) -> None:
         if isinstance(event, ev.Measured) and event.step == 8 and "eval_loss" in event.values:
             child.send_signal(signal.SIGKILL)
 
-    first = train(folder, params, kill)
+    first = train(folder, params, until)
     shutil.rmtree(folder / "checkpoints" / "checkpoint-8", ignore_errors=True)  # were the disk quicker than the signal
     half = folder / "checkpoints" / "checkpoint-8"
     half.mkdir()
     shutil.copy(folder / "checkpoints" / "checkpoint-4" / "trainer_state.json", half)
     return first, train(folder)
+
+
+@pytest.fixture(scope="module")
+def whole(runs: dict[str, Future[Any]]) -> Done:
+    """A run from start to end."""
+    done: Done = runs["train"].result()
+    return done
+
+
+@pytest.fixture(scope="module")
+def stopped(runs: dict[str, Future[Any]]) -> tuple[Done, Done]:
+    both: tuple[Done, Done] = runs["stop"].result()
+    return both
+
+
+@pytest.fixture(scope="module")
+def killed(runs: dict[str, Future[Any]]) -> tuple[Done, Done]:
+    both: tuple[Done, Done] = runs["kill"].result()
+    return both
 
 
 def test_the_loss_falls(whole: Done) -> None:

@@ -19,8 +19,7 @@ from backend.errors import BadInput, LabError
 from backend.jobs import Job, Run, fold
 from backend.targets.hf_jobs import HfJobs, courier_lives, hardware_of, told, wanted
 from tests import localhub
-from tests.datahub import here
-from tests.localhub import ANN, BOB, Hub
+from tests.localhub import ANN, BOB, Hub, here
 from tests.localjobs import Jobs
 
 WHO, TARGET = "user-ann", "hf_jobs:cpu-basic:600"
