@@ -43,10 +43,20 @@ class ImageParams(BaseModel):
         [], max_length=MOST_ADAPTERS, title="Adapters", description="LoRA and learned words, several at once"
     )
     steps: int | None = Field(
-        None, ge=1, le=200, title="Steps", description="More are finer and take longer; empty: the model's own"
+        None,
+        ge=1,
+        le=200,
+        examples=[8],
+        title="Steps",
+        description="More are finer and take longer; empty: the model's own",
     )
     guidance: float | None = Field(
-        None, ge=0, le=50, title="Guidance", description="How closely it keeps to the prompt; empty: the model's own"
+        None,
+        ge=0,
+        le=50,
+        examples=[4.0],
+        title="Guidance",
+        description="How closely it keeps to the prompt; empty: the model's own",
     )
     width: int = Field(0, ge=0, le=4096, title="Width", description="In pixels; 0: the model's own")
     height: int = Field(0, ge=0, le=4096, title="Height", description="In pixels; 0: the model's own")

@@ -116,6 +116,13 @@ class Desk:
         shown = [{**one, "address": self.address(one["file"])} for one in every[:most]]
         return told.strip(shown, chosen, len(every))
 
+    def newest(self, who: str, most: int) -> list[str]:
+        """Of stage, strip and chosen: the last picture that `who` has drawn, or that there is none."""
+        every = self.lab.pictures.list(who)
+        if not every:
+            return [told.EMPTY, told.strip([], "", 0), ""]
+        return [self.large(every[0]), self.row(who, every[0]["name"], most), every[0]["name"]]
+
     def forget(self, name: str, who: str) -> None:
         """Delete a picture, and the copy that the page was shown."""
         copy = Path(self.cached(self.picture(name, who)["file"]))
@@ -154,9 +161,12 @@ class Desk:
             del self.stops[page_id]
         self._learn(requests, drawing)
         idle = {self.draw: gr.update(visible=True), self.stop: gr.update(visible=HIDDEN)}
-        whole = drawing.pictures and drawing.ended != "closed"
-        last = self.large(drawing.pictures[-1], drawing.notes) if whole else told.stage(drawing)
-        yield drawing, {**idle, self.stage: last if drawing.pictures or not drawing.error else told.EMPTY}
+        if drawing.error and not drawing.pictures:
+            yield drawing, idle | dict(zip((self.stage, self.strip, self.chosen), self.newest(who, most), strict=True))
+        else:
+            whole = drawing.pictures and drawing.ended != "closed"
+            last = self.large(drawing.pictures[-1], drawing.notes) if whole else told.stage(drawing)
+            yield drawing, {**idle, self.stage: last}
         if drawing.error:
             raise drawing.error
 

@@ -73,8 +73,8 @@ class Fields:
             dice = gr.Button("Another", size="sm", scale=0, min_width=110, elem_id="image-dice")
         fresh = gr.Checkbox(True, label="A new seed for each picture", elem_id="image-fresh")
         dice.click(another, None, seed, **PRIVATE)
-        dice.click(lambda: False, None, fresh, **PRIVATE)
-        seed.input(lambda: False, None, fresh, **PRIVATE)
+        for event in (dice.click, seed.input):  # in the page itself: Enter may follow at once
+            event(None, None, fresh, js="() => false", **PRIVATE)
         self.add(scheduler=scheduler, seed=seed, fresh=fresh)
 
     # -- read ---------------------------------------------------------------------------------------------------

@@ -31,11 +31,7 @@ def build(desk: Desk, fields: Fields, begun: Begun, page_loads: Any) -> None:
     @toasts
     def on_load(most: int, request: gr.Request) -> list[Any]:
         """The newest picture is on the stage again after a reload."""
-        who = owner(request)
-        every = desk.lab.pictures.list(who)
-        if not every:
-            return [gr.skip(), told.strip([], "", 0), ""]
-        return [desk.large(every[0]), desk.row(who, every[0]["name"], most), every[0]["name"]]
+        return list(desk.newest(owner(request), most))
 
     @toasts
     def on_open(first: str, most: int, event: gr.EventData, request: gr.Request) -> list[Any]:

@@ -83,7 +83,8 @@ def large(address: str, picture: Mapping[str, Any], told: Sequence[str] = ()) ->
     about = " · ".join(part for part in (*map(escape, words(settings)), when(picture.get("made"))) if part)
     return (
         f'<figure class="stage"><div class="frame{small}">{image}</div>'
-        f"<figcaption><b>{escape(prompt)}</b>{_avoided(settings)}<br>{about}</figcaption>{notes(told)}"
+        f'<figcaption><b title="{escape(prompt)}">{escape(prompt)}</b>{_avoided(settings)}<div>{about}</div></figcaption>'
+        f"{notes(told)}"
         f"{_acts(str(picture['name']), address, link(settings))}</figure>"
     )
 

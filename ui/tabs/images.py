@@ -65,7 +65,7 @@ def build(lab: Lab, page: Page) -> None:
                 grid.build(desk, fields, asked, table)
             with gr.Accordion("Settings from a PNG", open=False, elem_id="image-read"):
                 dropped = gr.File(
-                    label="Drop a picture: ours, or one of AUTOMATIC1111, InvokeAI and others", height=110,
+                    label="From here, AUTOMATIC1111, InvokeAI …", height=130,
                     elem_id="image-dropped",
                 )  # fmt: skip
                 read = gr.HTML(elem_id="image-read-told", elem_classes="quiet", padding=False)

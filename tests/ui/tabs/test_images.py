@@ -143,6 +143,20 @@ def test_what_is_wrong_is_a_toast_and_leaves_the_page_ready(blocks: gr.Blocks, f
     assert press(blocks, "on_draw")
 
 
+def test_after_an_error_the_last_picture_is_on_the_stage(blocks: gr.Blocks, painter: Painter) -> None:
+    press(blocks, "on_draw")
+    (mine,) = painter.lab.pictures.list(owner(ME))
+    views: list[dict[Any, Any]] = []
+    one = next(one for one in blocks.fns.values() if one.fn is not None and one.fn.__name__ == "on_draw")
+    form = [getattr(part, "value", None) for part in one.inputs[1:]]
+    form[0] = "refused"
+    with pytest.raises(gr.Error, match="use at most 200"):
+        views.extend(one.fn(48, ME, *form))
+    stages = [value for view in views for part, value in view.items() if part.elem_id == "image-stage"]
+    assert "gradio_api/file=" in stages[-1]
+    assert mine["name"] in stages[-1]
+
+
 def test_stop_keeps_what_was_seen_and_ends_the_drawing(blocks: gr.Blocks, painter: Painter) -> None:
     timer = threading.Timer(0.4, handler(blocks, "halt"), [ME])
     timer.start()
