@@ -125,7 +125,7 @@ class Fields:
 def _field(name: str) -> gr.Textbox:
     """A setting of the request; empty is the model's own."""
     about = ImageParams.model_fields[name]
-    own = "none" if name == "negative_prompt" else "1" if name == "count" else "model's own"
+    own = "none" if name == "negative_prompt" else "1" if name == "count" else "default"
     return gr.Textbox(
         "", label=about.title, placeholder=own, max_lines=1 if name != "negative_prompt" else 4, min_width=100,
         elem_id=f"image-{name.replace('_', '-')}",

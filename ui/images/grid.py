@@ -33,7 +33,7 @@ def build(desk: Desk, fields: Fields, asked: Callable[[list[Any]], dict[str, Any
     count = gr.HTML(elem_id="image-grid-count", elem_classes="quiet", padding=False)
     with gr.Row():
         go = gr.Button("Draw the table", size="sm", min_width=120, elem_id="image-grid-go")
-        save = gr.Button("Download as one PNG", size="sm", min_width=120, elem_id="image-grid-save")
+        save = gr.Button("Download as PNG", size="sm", min_width=120, elem_id="image-grid-save")
     file = gr.DownloadButton("file", elem_id="image-grid-file", elem_classes="unseen")
     drawn = gr.State([])  # [heads across, heads down, names of the pictures in the order of the cells]
 

@@ -81,10 +81,10 @@ def large(address: str, picture: Mapping[str, Any], told: Sequence[str] = ()) ->
     small = " small" if max(_number(settings, "width"), _number(settings, "height")) <= SMALL else ""
     image = f'<img src="{escape(address)}" alt="{escape(prompt or "A picture")}">'
     about = " · ".join(part for part in (*map(escape, words(settings)), when(picture.get("made"))) if part)
+    title = f'<b title="{escape(prompt)}">{escape(prompt)}</b>{_avoided(settings)}'
     return (
         f'<figure class="stage"><div class="frame{small}">{image}</div>'
-        f'<figcaption><b title="{escape(prompt)}">{escape(prompt)}</b>{_avoided(settings)}<div>{about}</div></figcaption>'
-        f"{notes(told)}"
+        f"<figcaption>{title}<div>{about}</div></figcaption>{notes(told)}"
         f"{_acts(str(picture['name']), address, link(settings))}</figure>"
     )
 
