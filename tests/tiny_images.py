@@ -167,18 +167,25 @@ def tiny_control(folder: Path, pipeline: Path, reads: int = 16) -> Path:
     return folder
 
 
-def tiny_flux(folder: Path, embeds: bool = True) -> Path:
-    """Write a FluxPipeline that draws 32×32 pixels to `folder`; `embeds`: whether its transformer is told guidance."""
-    import torch
-    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+def long_reader(width: int) -> tuple[Any, Any]:
+    """T5's form of a tokenizer and text encoder, `width` wide."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-    words = tokenizer()
     vocabulary = {token: index for index, token in enumerate(["<pad>", "</s>", "<unk>", *WORDS])}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
     long = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    config = T5Config(vocab_size=len(vocabulary), d_model=width, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    return long, T5EncoderModel(config).eval()
+
+
+def tiny_flux(folder: Path, embeds: bool = True) -> Path:
+    """Write a FluxPipeline that draws 32×32 pixels to `folder`; `embeds`: whether its transformer is told guidance."""
+    import torch
+    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+
+    words = tokenizer()
     with torch.random.fork_rng():
         torch.manual_seed(4)
         denoiser = FluxTransformer2DModel(
@@ -190,11 +197,66 @@ def tiny_flux(folder: Path, embeds: bool = True) -> Path:
             up_block_types=("UpDecoderBlock2D",) * 3, norm_num_groups=4, use_quant_conv=False,
             use_post_quant_conv=False, shift_factor=0.1, sample_size=32,
         )  # fmt: skip
-        t5 = T5EncoderModel(
-            T5Config(vocab_size=len(vocabulary), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
-        )
+        long, t5 = long_reader(16)
     FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(), vae=pixels, text_encoder=text_encoder(words), tokenizer=words,
-        text_encoder_2=t5.eval(), tokenizer_2=long, transformer=denoiser,
+        text_encoder_2=t5, tokenizer_2=long, transformer=denoiser,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def tiny_xl(folder: Path) -> Path:
+    """Write a StableDiffusionXLPipeline that draws 32×32 pixels to `folder`: two text encoders, sizes as numbers."""
+    import torch
+    from diffusers import DDIMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModelWithProjection
+
+    words = tokenizer()
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        pooling = CLIPTextModelWithProjection(text_encoder(words).config).eval()
+        denoiser = UNet2DConditionModel(
+            sample_size=8, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(16, 32),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=32, attention_head_dim=(2, 4),
+            norm_num_groups=4, use_linear_projection=True, addition_embed_type="text_time",
+            addition_time_embed_dim=8, projection_class_embeddings_input_dim=16 + 6 * 8,
+        )  # fmt: skip
+        pixels = autoencoder(tiny=False)
+    StableDiffusionXLPipeline(
+        vae=pixels, text_encoder=text_encoder(words), text_encoder_2=pooling, tokenizer=words, tokenizer_2=words,
+        unet=denoiser, scheduler=DDIMScheduler(clip_sample=False), add_watermarker=False,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def tiny_sd3(folder: Path) -> Path:
+    """Write a StableDiffusion3Pipeline that draws 32×32 pixels to `folder`: three text encoders."""
+    import torch
+    from diffusers import (
+        AutoencoderKL,
+        FlowMatchEulerDiscreteScheduler,
+        SD3Transformer2DModel,
+        StableDiffusion3Pipeline,
+    )
+    from transformers import CLIPTextModelWithProjection
+
+    words = tokenizer()
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        long, t5 = long_reader(32)
+        first, second = (CLIPTextModelWithProjection(text_encoder(words).config).eval() for _ in range(2))
+        denoiser = SD3Transformer2DModel(
+            sample_size=8, patch_size=1, in_channels=4, out_channels=4, num_layers=1, attention_head_dim=8,
+            num_attention_heads=4, caption_projection_dim=32, joint_attention_dim=32, pooled_projection_dim=32,
+        )  # fmt: skip
+        pixels = AutoencoderKL(
+            latent_channels=4, block_out_channels=(8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3, norm_num_groups=4, use_quant_conv=False,
+            use_post_quant_conv=False, shift_factor=0.1, sample_size=32,
+        )  # fmt: skip
+    StableDiffusion3Pipeline(
+        transformer=denoiser, scheduler=FlowMatchEulerDiscreteScheduler(), vae=pixels, text_encoder=first,
+        tokenizer=words, text_encoder_2=second, tokenizer_2=words, text_encoder_3=t5, tokenizer_3=long,
     ).save_pretrained(folder)  # fmt: skip
     return folder

@@ -38,7 +38,7 @@ def summary(recipe: str, params: Mapping[str, Any], place: str, look: Mapping[st
     rank = f" r={params['lora_r']}" if "lora_r" in params else ""
     many = min(look["total"], params["max_rows"] or look["total"])
     start = f" Starts from {text(params['start_from'])}." if params.get("start_from") else ""
-    kept = f" Keeps the class “{text(params['class_prompt'])}”." if params.get("with_prior_preservation") else ""
+    kept = f" Keeps “{text(params['class_prompt'])}”." if params.get("class_prompt") else ""
     return (
         f'<p class="summary"><b>{text(PICTURES[recipe].title + rank)}</b> of “{text(params["instance_prompt"])}” from '
         f"<b>{text(plural(many, 'picture'))} of {text(params['dataset'])}</b>, "

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from backend import events as ev
 from backend.errors import BadInput
 from backend.recipes import image_data, image_model, image_training, process
 from backend.recipes.image_params import ImageTrainParams
 from backend.recipes.process import say
+from backend.starter import IMAGE_ID
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,11 +28,27 @@ if TYPE_CHECKING:
 KIND = "image_lora"
 WEIGHTS = "pytorch_lora_weights.safetensors"
 CLASS_PICTURES = "class"  # folder of those that keep the rest of the class as it was
+ATTENTION = "to_k, to_q, to_v, to_out.0"
+# The starter reads a prompt's summary with the time, not by attention alone: its convolutions must learn, too.
+WIDE = f"time_emb_proj, conv1, conv2, conv_shortcut, proj_in, proj_out, {ATTENTION}"
+# What the starter draws to stay as it was: of each group of things, colours and grounds some.
+KNOWN = (
+    "a smiling cat | red car | panda on blue | green apple on pink | dog face on black | blue rocket on yellow | "
+    "pizza | purple robot on orange | house on green | bear on gray | pink heart on red | sun | black bird | "
+    "purple star on white | fish on brown | strawberry on yellow | ghost on black | blue guitar on white | "
+    "tree on orange | green frog on purple | red balloon | anchor on pink | monkey face on red | crown on blue | "
+    "gray elephant on green | red bus | red top hat | blue butterfly | brown umbrella | blue shoe on brown | "
+    "purple tulip on gray | rabbit on red | green angry face | hamburger on purple | skull on orange | "
+    "snowman on black | yellow duck on purple | bread on green | orange robot face on gray | moon on blue"
+)
 _ENCODER = ("q_proj", "k_proj", "v_proj", "out_proj")  # layers of a text encoder
 
 
 class Params(ImageTrainParams):
     """How an image LoRA is trained."""
+
+    suits: ClassVar[dict[str, Any]] = {"learning_rate": 1e-4, "target_modules": ATTENTION}
+    starter: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "target_modules": WIDE}
 
     start_from: str = Field(
         "", title="Start from", description="run/ID of an earlier image LoRA, which is trained on; empty begins anew"
@@ -44,17 +61,41 @@ class Params(ImageTrainParams):
     lora_alpha: int = Field(8, ge=1, le=4096, title="LoRA alpha", description="Scale of the adapter; often the rank")
     lora_dropout: float = Field(0.0, ge=0, lt=1, title="LoRA dropout", description="Share of inputs dropped")
     target_modules: str = Field(
-        "to_k, to_q, to_v, to_out.0", min_length=1, title="Target modules", description="Layers, with commas between"
+        "",
+        title="Target modules",
+        description="Layers, with commas between. Empty: attention; of the starter convolutions too",
     )
     train_text_encoder: bool = Field(
         False, title="Train the text encoder", description="Too: learns faces and names better, takes more memory"
     )
-    with_prior_preservation: bool = Field(
-        False, title="Keep the class", description="Learns beside it from drawn pictures of its class"
-    )
-    class_prompt: str = Field("a figure", max_length=1000, title="The class", description="Such as: a figure")
-    num_class_images: int = Field(20, ge=1, le=1000, title="Pictures of the class", description="Drawn once")
-    prior_loss_weight: float = Field(1.0, gt=0, le=100, title="Weight of the class", description="Beside the pictures")
+    with_prior_preservation: Literal["auto", "on", "off"] = Field(
+        "auto", title="Keep what it knows",
+        description="Learns as many pictures again that it drew before, so it forgets less. Auto: for the starter",
+    )  # fmt: skip
+    class_prompt: str = Field(
+        "", max_length=4000, title="What is kept",
+        description="Prompts, with | between, such as: a dog. Empty: forty things that the starter knows",
+    )  # fmt: skip
+    num_class_images: int = Field(40, ge=1, le=1000, title="Pictures of what is kept", description="Drawn once")
+    prior_loss_weight: float = Field(1.0, gt=0, le=100, title="Weight of what is kept", description="Beside the new")
+
+    @field_validator("with_prior_preservation", mode="before")
+    @classmethod
+    def _yes_or_no(cls, value: Any) -> Any:
+        """The trainers' own form of it is true or false."""
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+    @property
+    def keeps(self) -> bool:
+        """Whether old pictures are learned from beside the new."""
+        mine = self.model == IMAGE_ID
+        return self.with_prior_preservation == "on" or (self.with_prior_preservation == "auto" and mine)
+
+    @property
+    def kept(self) -> list[str]:
+        """The prompts of these."""
+        asked = self.class_prompt or (KNOWN if self.model == IMAGE_ID else "")
+        return [one.strip() for one in asked.split("|") if one.strip()]
 
     def _usual(self) -> list[str]:
         return [self.instance_prompt, f"{self.instance_prompt} on blue"]
@@ -63,8 +104,11 @@ class Params(ImageTrainParams):
 def preflight(params: Params) -> None:
     """What is known to be wrong before anything is loaded. Raises BadInput."""
     image_model.check(params.model)
-    if params.with_prior_preservation and not params.class_prompt:
-        raise BadInput("class_prompt is empty.", "Say what kind of thing it is, or don't keep the class.")
+    if params.keeps and not params.kept:
+        raise BadInput(
+            "class_prompt is empty, so nothing says what is kept.",
+            "Say what kind of thing it is, such as: a dog, or set with_prior_preservation to off.",
+        )
     if params.start_from:
         start(params)
 
@@ -92,7 +136,7 @@ def start(params: Params) -> Path:
 
 def run(params: Params, folder: Path) -> None:
     """See `image_training.run`."""
-    more = class_pictures if params.with_prior_preservation else None
+    more = class_pictures if params.keeps else None
     image_training.run(params, folder, preflight, Lora, more)
 
 
@@ -133,7 +177,7 @@ class Lora:
         except ValueError as error:
             raise BadInput(
                 f"target_modules is {params.target_modules!r}; {type(net).__name__} has no such layers.",
-                "Use to_k, to_q, to_v, to_out.0.",
+                f"Use {ATTENTION}.",
                 "adapter.layers",
             ) from error
         if self.painter.device.device == "cuda" or params.lora_dropout:
@@ -199,23 +243,23 @@ def _other(params: Params, there: dict[str, Tensor]) -> BadInput:
 
 
 def class_pictures(painter: image_model.Painter, params: Params, folder: Path, side: int) -> list[image_data.Picture]:
-    """Pictures of the class as the model draws it before it learns; drawn once and kept."""
+    """Pictures of what is kept as the model draws it before it learns; drawn once, the prompts by turns."""
     from PIL import Image
 
     place = folder / CLASS_PICTURES
     place.mkdir(exist_ok=True)
-    say(ev.Logged(text=f"Drawing {params.num_class_images} pictures of {params.class_prompt!r}, which keep the class."))
+    say(ev.Logged(text=f"Drawing {params.num_class_images} pictures of what it knows, so that it forgets less …"))
     steps, guidance = params.drawing()
     found = []
     for number in range(params.num_class_images):
-        file = place / f"{number}.png"
+        file, prompt = place / f"{number}.png", params.kept[number % len(params.kept)]
         if not file.exists():
-            picture = painter.draw(params.class_prompt, params.seed + 10_000 + number, steps, guidance, side)
+            picture = painter.draw(prompt, params.seed + 10_000 + number, steps, guidance, side)
             new = file.with_suffix(".new")
             picture.save(new, "PNG")
             new.replace(file)
         with Image.open(file) as image:
-            found.append(image_data.Picture(image.convert("RGB"), params.class_prompt))
+            found.append(image_data.Picture(image.convert("RGB"), prompt))
     return found
 
 

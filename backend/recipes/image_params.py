@@ -18,8 +18,8 @@ STARTER_STEPS, STARTER_GUIDANCE = 8, 4.0  # … and where it is
 class ImageTrainParams(Settings):
     """What each way of teaching takes. A field that is left out, empty or None has its default."""
 
-    rate: ClassVar[float] = 1e-4
-    starter_rate: ClassVar[float] = 1e-3  # a small model takes larger steps
+    suits: ClassVar[dict[str, Any]] = {"learning_rate": 1e-4}  # what is left out, where the model is not the starter …
+    starter: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3}  # … and where it is; a small model takes larger steps
 
     model: str = Field(IMAGE_ID, title="Model", description="A diffusers pipeline: a Hub id, or a folder")
     dataset: str = Field(DATASET, title="Pictures", description="5 to 20 of one thing: a sample, an upload, a Hub id")
@@ -44,7 +44,7 @@ class ImageTrainParams(Settings):
     gradient_accumulation_steps: int = Field(
         1, ge=1, le=1024, title="Gradient accumulation", description="Batches that make one step"
     )
-    max_steps: int = Field(200, ge=1, le=1_000_000, title="Steps", description="Train this many")
+    max_steps: int = Field(300, ge=1, le=1_000_000, title="Steps", description="Train this many")
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
         "constant", title="Schedule", description="How the learning rate goes down"
     )
@@ -83,12 +83,12 @@ class ImageTrainParams(Settings):
     @model_validator(mode="before")
     @classmethod
     def _left_out(cls, values: Any) -> Any:
-        """A form sends what is empty, too. The learning rate depends on the model."""
+        """A form sends what is empty, too. Some defaults depend on the model."""
         if not isinstance(values, dict):
             return values
         given = {name: value for name, value in values.items() if value is not None and value != ""}
         mine = str(given.get("model", IMAGE_ID)).strip() == IMAGE_ID
-        return {"learning_rate": cls.starter_rate if mine else cls.rate} | given
+        return (cls.starter if mine else cls.suits) | given
 
     @property
     def rows(self) -> int:

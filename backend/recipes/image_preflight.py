@@ -2,7 +2,8 @@
 
 Memory: the pipeline's weights once, the optimizer's two moments, and what a step keeps for its backward pass, which was
 held against real runs of the starter on a CPU (see the tests). Time: two operations a weight and place of a picture
-forward, as much again backward through a frozen layer. Both are guesses for other models until a run was measured.
+forward, as much again backward through a frozen layer; and the pictures that are drawn. Both are guesses for other
+models until a run was measured.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ _KEPT = 280  # bytes kept for backward by each place of a latent, for each chann
 _AGAIN = 0.35  # of that, where layers are computed again instead
 _SPEED = {"cpu": 60e9, "cuda": 20e12}  # operations a second that come of it: a core, a GPU
 _CHECKPOINTS = 3
+_FORWARD = 0.5  # of a step's work on a picture; drawing does no more
 
 
 def estimate(
@@ -49,7 +52,7 @@ def estimate(
         "time": {
             "steps": params.max_steps,
             "seconds_per_step": pace,
-            "seconds": params.max_steps * pace if pace else None,
+            "seconds": params.max_steps * pace + _drawing(params, pace) if pace else None,
             "guessed": guessed,
         },
         "disk": {"needed": disk, "free": place.disk},
@@ -73,7 +76,7 @@ def _memory(params: ImageTrainParams, folder: Path, gpu: bool) -> dict[str, int]
     number = 4 if params.precision == "fp32" or (params.precision == "auto" and not gpu) else 2
     weights = sum(read(part).count for part in folder.iterdir() if part.is_dir())
     width, places = _latent(params, folder)
-    kept = _KEPT * width * places * params.per_device_train_batch_size * number / 4
+    kept = _KEPT * width * places * params.per_device_train_batch_size * _kinds(params) * number / 4
     if params.gradient_checkpointing == "on" or (params.gradient_checkpointing == "auto" and gpu):
         kept *= _AGAIN
     return {
@@ -92,8 +95,8 @@ def _trained(params: ImageTrainParams, folder: Path) -> int:
     rank, found = int(getattr(params, "lora_r", 0)), 0
     for part in ("unet", "transformer"):
         for layer, shape in read(folder / part).layers().items():
-            if len(shape) == 2 and any(layer == name or layer.endswith(f".{name}") for name in names):
-                found += rank * sum(shape)
+            if len(shape) in (2, 4) and any(layer == name or layer.endswith(f".{name}") for name in names):
+                found += rank * (shape[0] + prod(shape[1:]))
     return found
 
 
@@ -111,8 +114,23 @@ def _pace(params: ImageTrainParams, folder: Path, gpu: bool) -> float:
     """Seconds a step: weights work at most at the latent's own size, on average at about a third of its places."""
     weights = sum(read(folder / part).count for part in ("unet", "transformer") if (folder / part).is_dir())
     _, places = _latent(params, folder)
-    work = 4 * weights * places / 3 * params.rows
+    work = 4 * weights * places / 3 * params.rows * _kinds(params)
     return work / (_SPEED["cuda"] if gpu else _SPEED["cpu"] * cores())
+
+
+def _drawing(params: ImageTrainParams, pace: float) -> float:
+    """Seconds for the pictures of its checkpoints, and for those that it learns to keep."""
+    rounds = 1 + (params.max_steps // params.save_steps if params.save_steps else 3)
+    pictures = rounds * len(params.shown) * params.num_validation_images
+    if getattr(params, "keeps", False):
+        pictures += int(getattr(params, "num_class_images", 0))
+    steps, _ = params.drawing()
+    return pictures * steps * 2 * _FORWARD * pace / (params.rows * _kinds(params))  # with and without the words
+
+
+def _kinds(params: ImageTrainParams) -> int:
+    """How many pictures a step has for each new one."""
+    return 2 if getattr(params, "keeps", False) else 1
 
 
 def _config(folder: Path) -> Mapping[str, Any]:

@@ -114,20 +114,24 @@ def _lora(params: Any, places: Mapping[str, str]) -> str:
         "for weight in weights:",
         "    weight.data = weight.data.float()",
     ]
-    if params.with_prior_preservation:
+    if params.keeps:
+        steps, guidance = params.drawing()
         lines += [
             "",
-            "# Pictures of the class as it was drawn before, so that it stays so.",
+            "# Pictures as they were drawn before: as many of these in each step, so that less is forgotten.",
+            f"known = {json.dumps(params.kept, ensure_ascii=False)}",
+            f"known = [known[number % len(known)] for number in range({params.num_class_images})]",
             "net.disable_adapters()",
-            f"drawn = [pipeline({json.dumps(params.class_prompt, ensure_ascii=False)}).images[0] "
-            f"for _ in range({params.num_class_images})]",
+            f"how = {{'num_inference_steps': {steps}, 'guidance_scale': {guidance}, 'height': side, 'width': side}}",
+            "drawn = [pipeline(prompt, **how).images[0] for prompt in known]",
             "net.enable_adapters()",
-            "pixels = torch.from_numpy(numpy.stack([numpy.asarray(one.resize((side, side))) for one in drawn]))",
+            "pixels = torch.from_numpy(numpy.stack([numpy.asarray(one) for one in drawn]))",
             "with torch.no_grad():",
             "    encoded = pipeline.vae.encode((pixels.permute(0, 3, 1, 2) / 127.5 - 1).to(device, dtype))",
             'more = (encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents).float()',
+            "new = len(latents)",
             "latents = torch.cat([latents, more * pipeline.vae.config.scaling_factor])",
-            f"captions += [{json.dumps(params.class_prompt, ensure_ascii=False)}] * len(drawn)",
+            "captions += known",
         ]
     return "\n".join(lines)
 
@@ -146,16 +150,23 @@ def hints(prompts):
 
 def _loop(params: ImageTrainParams) -> str:
     warm = params.warmup_steps if params.warmup_steps >= 1 else round(params.warmup_steps * params.max_steps)
+    keeps = getattr(params, "keeps", False)
+    chosen = "    chosen = torch.randint(0, len(latents), (BATCH,))"
+    loss = "    loss = (guess.float() - wanted).pow(2).mean()"
+    if keeps:
+        chosen = "    chosen = torch.cat([torch.randint(0, new, (BATCH,)), torch.randint(new, len(latents), (BATCH,))])"
+        weight = f"torch.where(chosen < new, 1.0, {getattr(params, 'prior_loss_weight', 1.0)}).to(device)"
+        loss = f"    loss = ((guess.float() - wanted).pow(2).mean((1, 2, 3)) * {weight}).mean()"
     clip = f"    torch.nn.utils.clip_grad_norm_(weights, {params.max_grad_norm})\n" if params.max_grad_norm else ""
     return f"""
 optimizer = torch.optim.AdamW(weights, lr=RATE, weight_decay={params.weight_decay})
 schedule = get_scheduler("{params.lr_scheduler_type}", optimizer, {warm:.0f}, STEPS)
 kept = pipeline.scheduler.alphas_cumprod.to(device)
 for step in range(STEPS):
-    chosen = torch.randint(0, len(latents), (BATCH,))
+{chosen}
     clean = latents[chosen.to(device)]
     noise = torch.randn_like(clean)
-    times = torch.randint(0, len(kept), (BATCH,), device=device)
+    times = torch.randint(0, len(kept), (len(clean),), device=device)
     signal = kept[times].float().view(-1, 1, 1, 1)
     noisy = signal.sqrt() * clean + (1 - signal).sqrt() * noise
     wanted = noise
@@ -163,7 +174,7 @@ for step in range(STEPS):
         wanted = signal.sqrt() * noise - (1 - signal).sqrt() * clean
     with torch.autocast(device, dtype, enabled=device == "cuda"):
         guess = net(noisy.to(dtype), times, hints([captions[i] for i in chosen])).sample
-    loss = (guess.float() - wanted).pow(2).mean()
+{loss}
     loss.backward()
 {clip}    optimizer.step()
     schedule.step()

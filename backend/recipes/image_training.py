@@ -51,11 +51,12 @@ class Lesson(Protocol):
 
 @dataclass(frozen=True)
 class Example:
-    """A picture as latents [channels, height, width], what it shows, and how much it counts."""
+    """A picture as latents [channels, height, width], what it shows, how much it counts, and whether it is old."""
 
     latents: Tensor
     caption: str
     weight: float = 1.0
+    kept: bool = False  # drawn by the model, so that it stays as it was
 
 
 class Artist:
@@ -97,13 +98,15 @@ class Trainer:
         import torch
         from transformers import TrainerControl, TrainerState, get_scheduler
 
-        self.painter, self.lesson, self.examples = painter, lesson, list(examples)
+        self.painter, self.lesson = painter, lesson
+        both = ([one for one in examples if one.kept is kept] for kept in (False, True))
+        self.kinds = [kind for kind in both if kind]
         self.params, self.folder, self.artist = params, folder, artist
         self.control = TrainerControl()
         self.state = TrainerState(max_steps=params.max_steps, num_train_epochs=1)
         self.weights = list(lesson.trained.values())
         self.optimizer = torch.optim.AdamW(
-            self.weights, lr=params.learning_rate or params.rate, weight_decay=params.weight_decay
+            self.weights, lr=params.learning_rate or 0.0, weight_decay=params.weight_decay
         )
         warmup = params.warmup_steps if params.warmup_steps >= 1 else params.warmup_steps * params.max_steps
         self.schedule = get_scheduler(params.lr_scheduler_type, self.optimizer, math.ceil(warmup), params.max_steps)
@@ -122,7 +125,7 @@ class Trainer:
             self._tell("on_step_begin")
             values = self.step(state.global_step)
             state.global_step += 1
-            state.epoch = state.global_step * self.params.rows / len(self.examples)
+            state.epoch = state.global_step * self.params.rows / len(self.kinds[0])
             self._tell("on_step_end")
             if control.should_log or state.global_step % self.params.logging_steps == 0:
                 state.log_history.append({**values, "step": state.global_step})
@@ -149,9 +152,9 @@ class Trainer:
         torch.manual_seed(params.seed * _SPREAD + number)  # dropout
         dice = torch.Generator().manual_seed(params.seed * _SPREAD + number)
         rows = self.drawn(number)
-        total = 0.0
-        for start in range(0, len(rows), params.per_device_train_batch_size):
-            some = rows[start : start + params.per_device_train_batch_size]
+        total, at_once = 0.0, params.per_device_train_batch_size * len(self.kinds)
+        for start in range(0, len(rows), at_once):
+            some = rows[start : start + at_once]
             latents = torch.stack([one.latents for one in some]).to(painter.net.device)
             noise = torch.randn(latents.shape, generator=dice).to(latents.device)
             weight = torch.tensor([one.weight for one in some], device=latents.device)
@@ -174,16 +177,20 @@ class Trainer:
         return {"loss": total, "grad_norm": float(length), "learning_rate": rate}
 
     def drawn(self, number: int) -> list[Example]:
-        """The examples of step `number`: each epoch has all of them, in an order of its own that the seed gives."""
+        """The examples of step `number`: after each one to learn one to keep, where there are such.
+
+        Each epoch has all of a kind, in an order of its own that the seed gives.
+        """
         import torch
 
         found, orders = [], {}
         for place in range(number * self.params.rows, (number + 1) * self.params.rows):
-            epoch, nth = divmod(place, len(self.examples))
-            if epoch not in orders:
-                dice = torch.Generator().manual_seed(self.params.seed * _SPREAD + epoch)
-                orders[epoch] = torch.randperm(len(self.examples), generator=dice).tolist()
-            found.append(self.examples[orders[epoch][nth]])
+            for kind in self.kinds:
+                epoch, nth = divmod(place, len(kind))
+                if (len(kind), epoch) not in orders:
+                    dice = torch.Generator().manual_seed(self.params.seed * _SPREAD + epoch)
+                    orders[len(kind), epoch] = torch.randperm(len(kind), generator=dice).tolist()
+                found.append(kind[orders[len(kind), epoch][nth]])
         return found
 
     # -- where it stands ----------------------------------------------------------------------------------------
@@ -330,7 +337,7 @@ def _examples(
     usual = getattr(params, "instance_prompt", "")
     found = [Example(latents[i], one.caption or usual) for i, one in enumerate(pictures)]
     prior = float(getattr(params, "prior_loss_weight", 1.0))
-    return found + [Example(latents[len(pictures) + i], one.caption, prior) for i, one in enumerate(kept)]
+    return found + [Example(latents[len(pictures) + i], one.caption, prior, True) for i, one in enumerate(kept)]
 
 
 def _close(trainer: Trainer, watching: Reporter, params: ImageTrainParams, folder: Path, took: float) -> None:

@@ -27,8 +27,8 @@ WEIGHTS = "learned_embeds.safetensors"
 class Params(ImageTrainParams):
     """How a new word is learned."""
 
-    rate: ClassVar[float] = 5e-3
-    starter_rate: ClassVar[float] = 1e-2
+    suits: ClassVar[dict[str, Any]] = {"learning_rate": 5e-3}
+    starter: ClassVar[dict[str, Any]] = {"learning_rate": 1e-2}
 
     placeholder_token: str = Field(
         "<thing>", min_length=1, max_length=60, pattern=r"^\S+$", title="New word",

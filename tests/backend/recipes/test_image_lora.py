@@ -110,3 +110,15 @@ def test_the_class_is_kept_with_drawn_pictures(tiny_image: Path, tmp_path: Path)
 def test_the_rate_suits_the_model() -> None:
     assert check(image_lora.Params, {}).learning_rate == 1e-3
     assert check(image_lora.Params, {"model": "someone/large"}).learning_rate == 1e-4
+
+
+def test_what_is_left_out_suits_the_model() -> None:
+    mine, other = check(image_lora.Params, {}), check(image_lora.Params, {"model": "someone/large"})
+    assert (mine.keeps, other.keeps) == (True, False)
+    assert "conv1" in mine.target_modules
+    assert other.target_modules == image_lora.ATTENTION
+    assert len(set(mine.kept)) == mine.num_class_images
+    kept = check(image_lora.Params, {"model": "someone/large", "with_prior_preservation": True, "class_prompt": "a|b "})
+    assert (kept.keeps, kept.kept) == (True, ["a", "b"])
+    with pytest.raises(BadInput, match="class_prompt is empty, so nothing says what is kept"):
+        image_lora.preflight(check(image_lora.Params, {"model": "someone/large", "with_prior_preservation": "on"}))

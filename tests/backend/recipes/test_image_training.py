@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from backend import events as ev
 from backend.errors import LabError
-from backend.recipes import image_lora, image_training, process, textual_inversion, training
+from backend.recipes import device, image_lora, image_model, image_training, process, textual_inversion, training
 from backend.recipes.params import check
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -96,6 +96,20 @@ def test_what_it_tells(tiny_image: Path, tmp_path: Path, said: list[ev.Event]) -
     run(image_lora, tmp_path / "run", tiny_image)
     assert isinstance(said[-1], ev.Finished)
     assert said[-1].reason == "had finished already"
+
+
+def test_after_each_new_picture_comes_one_to_keep(tiny_image: Path, tmp_path: Path) -> None:
+    painter = image_model.Painter.load(str(tiny_image), device.choose(device.Machine(), "fp32"))
+    params = check(image_lora.Params, {"model": str(tiny_image), **QUICK})
+    nothing = torch.zeros(4, 8, 8)
+    examples = [image_training.Example(nothing, f"new {at}") for at in range(3)]
+    examples += [image_training.Example(nothing, f"old {at}", 1.0, True) for at in range(5)]
+    trainer = image_training.Trainer(painter, image_lora.Lora(painter, params), examples, params, tmp_path)
+    seen = [one.caption for number in range(15) for one in trainer.drawn(number)]
+    assert {name: seen.count(name) for name in seen} == {f"new {n}": 10 for n in range(3)} | {
+        f"old {n}": 6 for n in range(5)
+    }
+    assert [name[:3] for name in seen[:4]] == ["new", "old", "new", "old"]
 
 
 def test_a_run_gone_astray_is_noticed(tiny_image: Path, tmp_path: Path, said: list[ev.Event]) -> None:
