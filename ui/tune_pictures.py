@@ -68,7 +68,7 @@ class PictureForm:
                     self.components.append(self.start)
                 self.own[name] = [self._form(recipe.params, [one for one in own if one not in FOLDED], name)]
                 if folded := [one for one in own if one in FOLDED]:
-                    with gr.Accordion("Class, text encoder, layers", open=False, elem_id=f"tune-{name}-folded"):
+                    with gr.Accordion("What is kept, text encoder, layers", open=False, elem_id=f"tune-{name}-folded"):
                         self.own[name].append(self._form(recipe.params, folded, name))
         self.shared.append(self._form(ImageTrainParams, list(BASIC), "pictures"))
         rest = [name for name in SHARED if name not in BASIC and name not in PLACED]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from PIL import ImageChops
 
 from backend.errors import BadInput
 from backend.recipes import image_lora
 from backend.recipes.params import check
-from tests.tiny_images import tiny_pipeline
+from tests.tiny_images import tiny_pipeline, tiny_sd3, tiny_xl
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = {"max_steps": 3, "num_validation_images": 0, "per_device_train_batch_size": 2, "learning_rate": 0.1}
@@ -122,3 +123,23 @@ def test_what_is_left_out_suits_the_model() -> None:
     assert (kept.keeps, kept.kept) == (True, ["a", "b"])
     with pytest.raises(BadInput, match="class_prompt is empty, so nothing says what is kept"):
         image_lora.preflight(check(image_lora.Params, {"model": "someone/large", "with_prior_preservation": "on"}))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("make", [tiny_pipeline, tiny_xl, tiny_sd3])
+def test_every_family_learns_with_all_that_a_gpu_switches_on(
+    make: Callable[[Path], Path], precision: str, tmp_path: Path
+) -> None:
+    model = make(tmp_path / "model")
+    kept = {"with_prior_preservation": True, "class_prompt": "a cat | a dog", "num_class_images": 2}
+    more = {"gradient_checkpointing": "on", "precision": precision, "train_text_encoder": True}
+    run(tmp_path / "run", model, **kept, **more, num_validation_images=1, validation_steps=2)
+    assert len(list((tmp_path / "run/class").glob("*.png"))) == 2
+    assert len(list((tmp_path / "run/samples/step-3").glob("*.png"))) == 2
+    pipeline = DiffusionPipeline.from_pretrained(model)
+    before = drawn(pipeline)
+    pipeline.load_lora_weights(tmp_path / "run/adapter")
+    parts = {name for name in ("unet", "transformer", "text_encoder", "text_encoder_2") if hasattr(pipeline, name)}
+    assert pipeline.get_list_adapters().keys() == parts
+    assert ImageChops.difference(before, drawn(pipeline)).getbbox() is not None
