@@ -1,4 +1,5 @@
-"""The Tune tab and the run view in a real browser with real training: four steps, live loss, reload, stop, resume."""
+"""The Tune tab and the run view in a real browser with real training: four steps, live loss, reload, stop, resume; then
+what was trained answers beside its base."""
 
 from __future__ import annotations
 
@@ -114,6 +115,17 @@ def test_the_whole_way_with_a_reload_a_stop_and_a_restart(
 
     page.locator("#run-chat").click()
     expect(page.locator("#text-adapter-a input")).to_have_value(re.compile(run))
+    page.get_by_label("Compare").check()  # with the base, as it was
+    page.get_by_role("button", name="Settings").click()
+    for name, value in {"max-new-tokens": "12", "temperature": "0"}.items():
+        page.locator(f"#text-{name} input, #text-{name} textarea").first.fill(value)
+    page.locator("#text-message textarea").fill("Write July 23, 2021 as an ISO date.")
+    page.locator("#text-send").click()
+    for side in "ab":
+        expect(page.locator(f"#text-chat-{side} [data-testid=user]").last).to_contain_text("ISO date", timeout=SLOW)
+    expect(page.locator("#text-send")).to_be_visible(timeout=SLOW)
+    told = [page.locator(f"#text-chat-{side} [data-testid=bot]").last.inner_text() for side in "ab"]
+    assert told[0] != told[1], "a few steps already change the form of an answer"
 
 
 @pytest.mark.long

@@ -20,52 +20,59 @@ from tests.backend.engines.hub import serving
 from tests.tiny_tasks import tiny_task_model
 
 LOADED = """
-import gc, json, sys, psutil, torch
+import gc, json, os, sys, psutil, torch
 from transformers import AutoModelForCausalLM, DynamicCache
 import transformers.models.llama.modeling_llama
-folder, precision, tokens = sys.argv[1], getattr(torch, sys.argv[2]), int(sys.argv[3])
-warm = torch.ones(64, 64) @ torch.ones(64, 64)
-gc.collect()
-before = psutil.Process().memory_full_info().uss
-model = AutoModelForCausalLM.from_pretrained(folder, dtype=precision)
-for parameter in model.parameters():  # what is only mapped yet is brought in
-    parameter.data = parameter.data.clone()
-gc.collect()
-after = psutil.Process().memory_full_info().uss
-cache = DynamicCache(config=model.config)
-with torch.inference_mode():
-    for _ in range(tokens // 64):
-        model(torch.ones(1, 64, dtype=torch.long), past_key_values=cache)
-held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
-tensors = sum(p.nbytes for p in model.parameters())
-print(json.dumps({"parameters": sum(p.numel() for p in model.parameters()), "tensors": tensors,
-                  "process": after - before, "cache": held}))
+
+def measure(folder, precision, tokens):
+    warm = torch.ones(64, 64) @ torch.ones(64, 64)
+    gc.collect()
+    before = psutil.Process().memory_full_info().uss
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, precision))
+    for parameter in model.parameters():  # what is only mapped yet is brought in
+        parameter.data = parameter.data.clone()
+    gc.collect()
+    after = psutil.Process().memory_full_info().uss
+    cache = DynamicCache(config=model.config)
+    with torch.inference_mode():
+        for _ in range(tokens // 64):
+            model(torch.ones(1, 64, dtype=torch.long), past_key_values=cache)
+    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    tensors = sum(p.nbytes for p in model.parameters())
+    print(json.dumps({"parameters": sum(p.numel() for p in model.parameters()), "tensors": tensors,
+                      "process": after - before, "cache": held}), flush=True)
+
+for asked in json.loads(sys.argv[1]):
+    if child := os.fork():  # before anything was computed
+        os.waitpid(child, 0)
+    else:
+        measure(*asked)
+        os._exit(0)
 """
 
 
-def loaded(folder: Path, precision: str, tokens: int) -> dict[str, int]:
-    """Loads the model in a process of its own and measures it."""
-    command = [sys.executable, "-c", LOADED, str(folder), precision, str(tokens)]
+@pytest.fixture(scope="module")
+def took(starter: Path, tiny: Path) -> dict[str, dict[str, int]]:
+    """What each takes, loaded in a process of its own; the libraries are imported once for all."""
+    asked = {"fp32": (starter, "float32", 512), "bf16": (starter, "bfloat16", 512), "tiny": (tiny, "float32", 128)}
+    command = [sys.executable, "-c", LOADED, json.dumps([(str(folder), *more) for folder, *more in asked.values()])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    measured: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
-    return measured
+    return dict(zip(asked, map(json.loads, done.stdout.splitlines()), strict=True))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_starter_takes_what_was_told(starter: Path, precision: str):
-    told = fit(read(starter), precision, 10**11, 512)
-    took = loaded(starter, {"fp32": "float32", "bf16": "bfloat16"}[precision], 512)
-    assert told["parameters"] == took["parameters"]
-    assert told["bytes"] == pytest.approx(took["tensors"], rel=0.01)
-    assert told["bytes"] == pytest.approx(took["process"], rel=0.2)
-    assert told["context_bytes"] == took["cache"]
+def test_the_starter_takes_what_was_told(starter: Path, took: dict[str, dict[str, int]], precision: str):
+    told, there = fit(read(starter), precision, 10**11, 512), took[precision]
+    assert told["parameters"] == there["parameters"]
+    assert told["bytes"] == pytest.approx(there["tensors"], rel=0.01)
+    assert told["bytes"] == pytest.approx(there["process"], rel=0.2)
+    assert told["context_bytes"] == there["cache"]
 
 
-def test_a_tiny_one_too(tiny: Path):
-    told = fit(read(tiny), "fp32", 10**11, 128)
-    took = loaded(tiny, "float32", 128)
-    assert (told["parameters"], told["bytes"]) == (took["parameters"], took["tensors"])
-    assert told["context_bytes"] == took["cache"]
+def test_a_tiny_one_too(tiny: Path, took: dict[str, dict[str, int]]):
+    told, there = fit(read(tiny), "fp32", 10**11, 128), took["tiny"]
+    assert (told["parameters"], told["bytes"]) == (there["parameters"], there["tensors"])
+    assert told["context_bytes"] == there["cache"]
     assert fit(read(tiny), "fp32", 10**11, 10_000)["context"] == 512
 
 
