@@ -23,10 +23,10 @@ def build(desk: Desk, fields: Fields, asked: Callable[[list[Any]], dict[str, Any
     parts: list[Any] = []
     for side, label, name in (("x", "Across", "guidance"), ("y", "Down", "seed")):
         with gr.Row(elem_classes="pickers"):
-            setting = gr.Dropdown(names, value=name, label=label, scale=2, min_width=120, elem_id=f"image-{side}")
+            setting = gr.Dropdown(names, value=name, label=label, scale=1, min_width=120, elem_id=f"image-{side}")
             values = gr.Textbox(
-                sweep.EXAMPLES[name], label="Values", placeholder="Separated by commas, or 1-4", max_lines=1, scale=3,
-                min_width=140, elem_id=f"image-{side}-values",
+                sweep.EXAMPLES[name], label="Values", placeholder="Separated by commas, or 1-4", max_lines=1, scale=1,
+                min_width=120, elem_id=f"image-{side}-values",
             )  # fmt: skip
         setting.input(lambda name: sweep.EXAMPLES.get(name, ""), setting, values, **PRIVATE)
         parts += [setting, values]

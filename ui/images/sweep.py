@@ -11,17 +11,18 @@ from backend.errors import BadInput
 from ui.views import duration, plural
 
 MOST = 64  # pictures of one table
-# What can be tried, in the words of the page. `words` replaces a word of the prompt: the first value is the one there.
+# What can be tried, in the words of the page. `words` replaces a word of the prompt: the first value is the one there;
+# `weight` is of the first adapter.
 AXES = {
     "": "nothing",
     "guidance": "Guidance",
     "steps": "Steps",
     "seed": "Seed",
-    "words": "Words of the prompt",
+    "words": "Words",
     "negative_prompt": "Negative prompt",
     "scheduler": "Scheduler",
     "strength": "Strength",
-    "weight": "Weight of the first adapter",
+    "weight": "Weight",
     "model": "Model",
     "width": "Width",
     "height": "Height",
