@@ -10,12 +10,19 @@ from backend.engines.picture import opened
 from ui.images import canvas, told
 from ui.images.begin import Begun
 from ui.images.desk import MANY, PAGE, PLACED, PRESS, PRIVATE, Desk, Views
-from ui.images.form import Fields, another
+from ui.images.form import STARTER, Fields, another
 from ui.page import HIDDEN
 from ui.toasts import silently, toasts
 from ui.visitor import owner
 
-VARIED, DETAILED = 0.55, 0.3  # strength: of a variation, and of a picture that is enlarged
+VARIED = 0.55  # strength of a variation
+ENLARGED: dict[
+    str, dict[str, Any]
+] = {  # how a picture that was enlarged is drawn anew: by the starter, and by all others
+    # It knows 64 × 64 alone: with more noise than this, or told what to draw, it draws that again in each part.
+    STARTER: {"steps": 20, "strength": 0.06, "guidance": 1.0, "negative_prompt": ""},
+    "": {"strength": 0.3},
+}
 
 
 def build(desk: Desk, fields: Fields, begun: Begun, page_loads: Any) -> None:
@@ -88,7 +95,8 @@ def build(desk: Desk, fields: Fields, begun: Begun, page_loads: Any) -> None:
 
     @toasts
     def on_enlarge(most: int, event: gr.EventData, request: gr.Request) -> Views:
-        asked = again(event, request, strength=DETAILED, enlarge=int(event.times), width=0, height=0)
+        asked = again(event, request, enlarge=int(event.times), width=0, height=0)
+        asked |= ENLARGED.get(str(asked.get("model") or STARTER), ENLARGED[""])
         for _, updates in desk.drawn([asked], most, request):
             yield updates
 

@@ -212,7 +212,11 @@ def test_a_dropped_picture_fills_the_form_or_says_that_it_carries_nothing(blocks
 
 
 @pytest.mark.parametrize(
-    ("act", "told", "wants"), [("on_vary", {}, {"enlarge": 1}), ("on_enlarge", {"times": "4"}, {"enlarge": 4})]
+    ("act", "told", "wants"),
+    [
+        ("on_vary", {}, {"enlarge": 1}),
+        ("on_enlarge", {"times": "4"}, {"enlarge": 4, "strength": 0.06, "guidance": 1.0}),
+    ],
 )
 def test_vary_and_enlarge_begin_from_the_picture(
     blocks: gr.Blocks, painter: Painter, act: str, told: dict[str, Any], wants: dict[str, Any]
