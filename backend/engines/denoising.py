@@ -13,6 +13,7 @@ from typing import Any
 from backend.engines import openmp
 
 Look = Callable[[Any, int, int], Any]
+Mend = Callable[[Any, int, int, Any], Any]
 
 
 class _Stopped(Exception):
@@ -22,13 +23,17 @@ class _Stopped(Exception):
 class Denoising:
     """One picture in the making. Use it in `with`: leaving ends the call, within a step where it still works.
 
-    `look` is given latents, steps done and all steps after each step; what it returns is handed out by `steps`.
+    `look` is given latents, steps done and all steps after each step; what it returns is handed out by `steps`. Before
+    it `mend`, given the pipeline, steps done, all steps and the latents, may return other latents to go on with.
     """
 
-    def __init__(self, pipeline: Any, given: Mapping[str, Any], look: Look = lambda *_: None) -> None:
+    def __init__(
+        self, pipeline: Any, given: Mapping[str, Any], look: Look = lambda *_: None, mend: Mend | None = None
+    ) -> None:
         self._pipeline = pipeline
         self._given = dict(given)
         self._look = look
+        self._mend = mend
         self._go, self._news = threading.Semaphore(0), threading.Semaphore(0)
         self._stop = False
         self._step: tuple[int, int, Any] | None = None
@@ -80,6 +85,8 @@ class Denoising:
 
     def _after(self, pipeline: Any, step: int, when: Any, given: dict[str, Any]) -> dict[str, Any]:
         done, total = step + 1, max(step + 1, int(getattr(pipeline, "num_timesteps", 0) or 0))
+        if self._mend:
+            given["latents"] = self._mend(pipeline, done, total, given["latents"])
         self.latents = given.get("latents")
         self._step = (done, total, self._look(self.latents, done, total))
         self._news.release()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.engines.image import SCHEDULERS, ImageParams
+from backend.engines.masking import Kept
 from backend.engines.picture import opened
 from backend.engines.pipelines import Loaded, reading, takes
 from backend.errors import BadInput
@@ -26,7 +27,7 @@ class Call:
     steps: int
     guidance: float
     said: list[str] = field(default_factory=list)
-    kept: tuple[Any, Any] | None = None  # the picture, and the mask outside of which it stays as it is
+    kept: Kept | None = None  # what stays as it is
 
 
 def composed(loaded: Loaded, request: ImageParams) -> Call:
@@ -55,7 +56,7 @@ def composed(loaded: Loaded, request: ImageParams) -> Call:
         given |= {"image": picture, "strength": request.strength}
         if mask is not None:
             given["mask_image"] = mask.resize((width, height), 0)  # 0: the nearest pixel
-            kept = (picture, given["mask_image"])
+            kept = Kept(picture, given["mask_image"], blends=not _paints(loaded))
     if request.control_model:
         control = opened(request.control_image).resize((width, height), 1)
         name = "control_image" if start is not None or "control_image" in allowed else "image"
@@ -116,7 +117,7 @@ def _mask(request: ImageParams, start: Any, said: list[str]) -> Any:
 def _paints(loaded: Loaded) -> bool:
     """Whether diffusers' pipelines for masks take the UNet, which they do for 4 or 9 channels alone.
 
-    Any other begins from the whole picture, and of what it draws the masked part is kept.
+    Any other begins from the whole picture, which is blended in after each step.
     """
     unet = getattr(loaded.pipeline, "unet", None)
     return unet is None or unet.config.in_channels in (4, 9)

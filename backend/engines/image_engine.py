@@ -17,6 +17,7 @@ from backend.engines.denoising import Denoising
 from backend.engines.image import ImageParams
 from backend.engines.image_adapters import wear
 from backend.engines.image_call import Call, composed
+from backend.engines.masking import Blending
 from backend.engines.memory import free_memory, out_of_memory
 from backend.engines.picture import metadata, write
 from backend.engines.pipeline_files import stamp_of
@@ -178,7 +179,8 @@ class ImageEngine:
             return png
 
         given = call.given | {"generator": torch.Generator("cpu").manual_seed(seed)}
-        with _refusing(call, request), Denoising(call.pipeline, given, look) as denoising:
+        mend = Blending(call.kept, seed) if call.kept and call.kept.blends else None
+        with _refusing(call, request), Denoising(call.pipeline, given, look, mend) as denoising:
             for done, total, png in denoising.steps():
                 all_done, all_steps = number * total + done, request.count * total
                 eta = (time.perf_counter() - first) / all_done * (all_steps - all_done)
@@ -189,10 +191,7 @@ class ImageEngine:
             if held_back:
                 return None
             loaded.view.learn(denoising.latents, image)
-        if call.kept:
-            picture, mask = call.kept
-            image = _within(image, picture, mask)
-        return image
+        return call.kept.pasted(image) if call.kept else image
 
 
 @contextlib.contextmanager
@@ -207,13 +206,6 @@ def _refusing(call: Call, request: ImageParams) -> Iterator[None]:
             "Try its own scheduler, steps and size.",
             "image.refused",
         ) from error
-
-
-def _within(image: Any, picture: Any, mask: Any) -> Any:
-    """What was drawn where the mask is white, the picture as it was elsewhere."""
-    from PIL import Image  # noqa: PLC0415
-
-    return Image.composite(image, picture, mask)
 
 
 def _give_back() -> None:
