@@ -115,14 +115,14 @@ def safety_checker() -> Any:
     return checker
 
 
-def tiny_lora(folder: Path, pipeline: Path, seed: int = 0) -> Path:
-    """Write a LoRA of rank 2 for the UNet of `pipeline` to `folder`; random, so it changes every picture."""
+def tiny_lora(folder: Path, pipeline: Path, seed: int = 0, part: str = "unet") -> Path:
+    """Write a LoRA of rank 2 for what denoises in `pipeline` to `folder`; random, so it changes every picture."""
     import torch
-    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import AutoModel, StableDiffusion3Pipeline, StableDiffusionPipeline
     from diffusers.utils import convert_state_dict_to_diffusers
     from peft import LoraConfig, get_peft_model_state_dict
 
-    net = UNet2DConditionModel.from_pretrained(pipeline / "unet")
+    net = AutoModel.from_pretrained(str(pipeline / part))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net.add_adapter(LoraConfig(r=2, init_lora_weights=False, target_modules=["to_q", "to_k", "to_v", "to_out.0"]))
@@ -130,7 +130,11 @@ def tiny_lora(folder: Path, pipeline: Path, seed: int = 0) -> Path:
             if "lora_" in name:
                 weight.data.normal_()
     layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(net))
-    StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers)
+    if part == "unet":
+        StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers)
+    else:
+        layers = get_peft_model_state_dict(net)
+        StableDiffusion3Pipeline.save_lora_weights(folder, transformer_lora_layers=layers)
     return folder
 
 
@@ -260,3 +264,69 @@ def tiny_sd3(folder: Path) -> Path:
         tokenizer=words, text_encoder_2=second, tokenizer_2=words, text_encoder_3=t5, tokenizer_3=long,
     ).save_pretrained(folder)  # fmt: skip
     return folder
+
+
+def one_file(file: Path, pipeline: Path) -> Path:
+    """Write the weights of a Stable Diffusion pipeline to `file` under the names that its first authors gave them."""
+    from diffusers import StableDiffusionPipeline
+    from safetensors.torch import save_file
+
+    held = StableDiffusionPipeline.from_pretrained(pipeline)
+    unet, vae = held.unet, held.vae
+    names = {f"model.diffusion_model.{_first_unet(key, unet)}": one for key, one in unet.state_dict().items()}
+    for key, one in vae.state_dict().items():
+        name = _first_vae(key, len(vae.config.block_out_channels))
+        flat = ".mid.attn_1." in name and one.ndim == 2
+        names[f"first_stage_model.{name}"] = one[:, :, None, None] if flat else one
+    names |= {f"cond_stage_model.transformer.{key}": one for key, one in held.text_encoder.state_dict().items()}
+    save_file({key: one.contiguous() for key, one in names.items()}, file)
+    return file
+
+
+def _first_unet(key: str, unet: Any) -> str:
+    each = unet.config.layers_per_block + 1
+    attends = [hasattr(one, "attentions") for one in unet.up_blocks]
+    renamed = {
+        "time_embedding.linear_1.": "time_embed.0.", "time_embedding.linear_2.": "time_embed.2.",
+        "conv_in.": "input_blocks.0.0.", "conv_norm_out.": "out.0.", "conv_out.": "out.2.",
+        "mid_block.resnets.0.": "middle_block.0.", "mid_block.attentions.0.": "middle_block.1.",
+        "mid_block.resnets.1.": "middle_block.2.",
+    }  # fmt: skip
+    for block, attention in enumerate(attends):
+        for layer in range(each):
+            down, up = f"input_blocks.{each * block + layer + 1}.", f"output_blocks.{each * block + layer}."
+            renamed |= {f"down_blocks.{block}.resnets.{layer}.": f"{down}0."}
+            renamed |= {f"down_blocks.{block}.attentions.{layer}.": f"{down}1."}
+            renamed |= {f"up_blocks.{block}.resnets.{layer}.": f"{up}0."}
+            renamed |= {f"up_blocks.{block}.attentions.{layer}.": f"{up}1."}
+        renamed[f"down_blocks.{block}.downsamplers.0.conv."] = f"input_blocks.{each * (block + 1)}.0.op."
+        renamed[f"up_blocks.{block}.upsamplers.0."] = f"output_blocks.{each * block + each - 1}.{1 + attention}."
+    key = _renamed(key, renamed)
+    inner = {
+        "norm1.": "in_layers.0.", "conv1.": "in_layers.2.", "norm2.": "out_layers.0.", "conv2.": "out_layers.3.",
+        "time_emb_proj.": "emb_layers.1.", "conv_shortcut.": "skip_connection.",
+    }  # fmt: skip
+    return key if "transformer_blocks" in key else _renamed(key, inner)
+
+
+def _first_vae(key: str, blocks: int) -> str:
+    renamed = {"mid_block.resnets.0.": "mid.block_1.", "mid_block.resnets.1.": "mid.block_2."}
+    renamed |= {"mid_block.attentions.0.": "mid.attn_1.", "conv_norm_out.": "norm_out.", "to_out.0.": "proj_out."}
+    renamed |= {"conv_shortcut.": "nin_shortcut.", "group_norm.": "norm.", "to_q.": "q.", "to_k.": "k.", "to_v.": "v."}
+    for block in range(blocks):
+        first = f"up.{blocks - 1 - block}."
+        renamed |= {
+            f"down_blocks.{block}.resnets.": f"down.{block}.block.",
+            f"up_blocks.{block}.resnets.": f"{first}block.",
+        }
+        renamed |= {f"down_blocks.{block}.downsamplers.0.": f"down.{block}.downsample."}
+        renamed |= {f"up_blocks.{block}.upsamplers.0.": f"{first}upsample."}
+    return _renamed(key, renamed)
+
+
+def _renamed(key: str, names: dict[str, str]) -> str:
+    for theirs, first in names.items():
+        at = key.find(theirs)
+        if at == 0 or (at > 0 and key[at - 1] == "."):
+            key = f"{key[:at]}{first}{key[at + len(theirs) :]}"
+    return key

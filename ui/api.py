@@ -88,6 +88,7 @@ def publish(lab: Lab) -> None:
         width: int = 0,
         height: int = 0,
         seed: int = 0,
+        adapters: list[dict[str, Any]] = [],  # noqa: B006
         request: gr.Request = None,  # type: ignore[assignment]
     ) -> dict[str, Any]:
         """Draw a picture from words: a PNG file that carries its settings, which the gallery keeps, too.
@@ -100,9 +101,10 @@ def publish(lab: Lab) -> None:
             width: in pixels; 0 for the model's own
             height: in pixels; 0 for the model's own
             seed: the same seed and settings give the same picture
+            adapters: LoRA and learned words on the model, for example [{"name": "run/ID or a Hub id", "weight": 1}]
         """
-        asked = {"prompt": prompt, "model": model, "steps": steps, "guidance": guidance}
-        asked |= {"width": width, "height": height, "seed": seed}
+        asked: dict[str, Any] = {"prompt": prompt, "model": model, "steps": steps, "guidance": guidance}
+        asked |= {"width": width, "height": height, "seed": seed, "adapters": adapters}
         drawn = lab.stream("image", asked, owner(request))
         [file] = [event.file for event in drawn if isinstance(event, ev.Produced) and event.kind == "picture"]
         return FileData(path=save_file_to_cache(file, get_upload_folder()), orig_name=Path(file).name).model_dump()

@@ -1,11 +1,15 @@
 """A diffusers pipeline's call, one step at a time.
 
-The pipelines call back after every step but are no generators. So the call runs in a thread of its own, which works
-only while it is waited for: its callback hands over what there is to see and then waits to be let on, or ends the call.
+The pipelines call back after each step (where one doesn't, its scheduler is watched) but are no generators. So the call
+runs in a thread of its own, which works only while it is waited for: its callback hands over what there is to see and
+then waits to be let on, or ends the call.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -36,6 +40,7 @@ class Denoising:
         self._mend = mend
         self._go, self._news = threading.Semaphore(0), threading.Semaphore(0)
         self._stop = False
+        self._total = 0  # steps, where the pipeline doesn't say
         self._step: tuple[int, int, Any] | None = None
         self._out: Any = None
         self._error: BaseException | None = None
@@ -76,15 +81,32 @@ class Denoising:
         try:
             if not self._stop:
                 with torch.inference_mode():
-                    self._out = self._pipeline(**self._given, callback_on_step_end=self._after)
+                    self._out = self._pipeline(**self._given, **self._watched())
         except _Stopped:
             pass
         except BaseException as error:
             self._error = error
         self._news.release()
 
+    def _watched(self) -> dict[str, Any]:
+        """What has the pipeline call back; a few families of diffusers can't, and have their scheduler do it."""
+        if "callback_on_step_end" in inspect.signature(type(self._pipeline).__call__).parameters:
+            return {"callback_on_step_end": self._after}
+        if (scheduler := getattr(self._pipeline, "scheduler", None)) is not None:
+            step, count = scheduler.step, itertools.count()
+
+            @functools.wraps(step)
+            def stepped(*args: Any, **kwargs: Any) -> Any:
+                out = step(*args, **kwargs)
+                self._total = len(scheduler.timesteps)
+                self._after(self._pipeline, next(count), None, {"latents": out[0]})
+                return out
+
+            scheduler.step = stepped  # for this picture: each has a scheduler of its own
+        return {}
+
     def _after(self, pipeline: Any, step: int, when: Any, given: dict[str, Any]) -> dict[str, Any]:
-        done, total = step + 1, max(step + 1, int(getattr(pipeline, "num_timesteps", 0) or 0))
+        done, total = step + 1, max(step + 1, self._total or int(getattr(pipeline, "num_timesteps", 0) or 0))
         if self._mend:
             given["latents"] = self._mend(pipeline, done, total, given["latents"])
         self.latents = given.get("latents")

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from backend import events as ev
 from backend.engines.lean import FAMILY
 from backend.engines.memory import SPARE, free_memory, in_words
-from backend.engines.model_files import Say, silent
+from backend.engines.model_files import Say, head_of, silent
 from backend.engines.proof import SMALL
 from backend.engines.shelf import Shelf
 from backend.engines.text import Answer
@@ -134,11 +134,8 @@ def read(folder: Path) -> Weights:
         config = json.loads((folder / "config.json").read_text())
         counts: Counter[str] = Counter()
         for path in folder.glob("*.safetensors"):
-            with path.open("rb") as file:
-                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-            for name, entry in header.items():
-                if name != "__metadata__":
-                    counts[entry["dtype"]] += math.prod(entry["shape"])
+            for entry in head_of(path).values():
+                counts[entry["dtype"]] += math.prod(entry["shape"])
     except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError) as error:
         raise BadInput(
             f"The files of {folder.name} can't be read: {type(error).__name__}.", "Save or download the model again."

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from backend.recipes.params import filled
 from backend.starter import IMAGE_ID
 
 SCHEDULERS = {  # our name: class of diffusers for noise-predicting models, '' for those of flow matching
@@ -78,10 +79,7 @@ class ImageParams(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _left_out(cls, values: Any) -> Any:
-        """A form sends what is empty, too."""
-        if not isinstance(values, dict):
-            return values
-        return {name: value for name, value in values.items() if value is not None and value != ""}
+        return filled(values)
 
     @field_validator("prompt")
     @classmethod

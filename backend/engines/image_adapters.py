@@ -10,6 +10,7 @@ from typing import Any
 
 from backend.engines.image import Worn
 from backend.engines.memory import out_of_memory
+from backend.engines.model_files import first_line, head_of
 from backend.engines.pipeline_files import pickled
 from backend.engines.pipelines import Loaded
 from backend.errors import BadInput, LabError, NotFound
@@ -93,9 +94,7 @@ def _about(file: Path) -> dict[str, Any]:
 def _keys(file: Path, name: str) -> dict[str, Any]:
     """Shapes by name, from a file's head."""
     try:
-        with file.open("rb") as held:
-            head = json.loads(held.read(int.from_bytes(held.read(8), "little")))
-        return {key: one["shape"] for key, one in head.items() if key != "__metadata__"}
+        return {key: one["shape"] for key, one in head_of(file).items()}
     except (ValueError, OSError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise BadInput(
             f"{name} is not a safetensors file that can be read.", "Save or upload it again.", "adapter.invalid"
@@ -172,4 +171,4 @@ def _reason(error: BaseException) -> str:
     said = str(error)
     if isinstance(error, KeyError) or "size mismatch" in said or "shape" in said:  # a KeyError: of a second one
         return "its matrices have other sizes"
-    return (said.strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
+    return first_line(error)

@@ -10,9 +10,11 @@ from backend.engines.image import SCHEDULERS, ImageParams
 from backend.engines.masking import Kept
 from backend.engines.picture import opened
 from backend.engines.pipelines import Loaded, reading, takes
+from backend.engines.spread import put
 from backend.errors import BadInput
 from backend.recipes.loading import hub_errors
 
+_MOST_TIMES = 16  # of the pixels that a model was made for: beyond, it draws patterns, and for minutes
 _SAME_FORM = 0.02  # by how much the forms of a mask and its picture may differ
 
 
@@ -84,6 +86,15 @@ def _size(loaded: Loaded, request: ImageParams, start: Any, said: list[str]) -> 
             f"Use {' and '.join(f'{name} {value}' for name, value in near)}.",
             "image.size",
         )
+    own = loaded.size[0] * loaded.size[1]
+    if (request.width or request.height) and width * height > _MOST_TIMES * own:  # `_near` keeps to it by itself
+        side = round((_MOST_TIMES * own) ** 0.5)
+        raise BadInput(
+            f"{width} × {height} is {width * height / own:.0f} times the {loaded.size[0]} × {loaded.size[1]} that "
+            f"{request.names.get(loaded.name, loaded.name)} was made for; it draws up to {_MOST_TIMES} times that.",
+            f"Use at most {side} × {side}, or a model for larger pictures.",
+            "image.size",
+        )
     return width, height
 
 
@@ -146,8 +157,8 @@ def _variant(loaded: Loaded, request: ImageParams, start: bool, mask: bool) -> A
             "image.unable",
         ) from error
     made.set_progress_bar_config(disable=True)
-    if loaded.offload:
-        made.enable_model_cpu_offload()
+    if loaded.how != "whole":
+        put(made, loaded.device, loaded.how)
     loaded.remember(made)
     if more:  # only the last ControlNet stays
         for old in [one for one in loaded.variants if one[1] and one[1] != request.control_model]:

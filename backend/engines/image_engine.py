@@ -18,11 +18,13 @@ from backend.engines.image import ImageParams
 from backend.engines.image_adapters import wear
 from backend.engines.image_call import Call, composed
 from backend.engines.masking import Blending
-from backend.engines.memory import free_memory, out_of_memory
+from backend.engines.memory import all_memory, free_memory, out_of_memory
+from backend.engines.model_files import Say, first_line, silent
 from backend.engines.picture import metadata, write
 from backend.engines.pipeline_files import stamp_of
 from backend.engines.pipelines import Loaded, load
 from backend.engines.shelf import Shelf
+from backend.engines.spread import tile, told
 from backend.errors import BadInput, NoRoom
 from backend.starter import IMAGE_ID
 
@@ -36,8 +38,8 @@ class ImageEngine:
     A picture is drawn in one go; between two, `ev.Wrote` without text is where somebody else's may come first.
     """
 
-    def __init__(self, shelf: Shelf, quicken: Callable[[Any], None] = lambda pipeline: None) -> None:
-        """`quicken` may make a pipeline quicker when it has been loaded."""
+    def __init__(self, shelf: Shelf, quicken: Callable[[Any, Say], None] = lambda pipeline, say: None) -> None:
+        """`quicken` may make a pipeline quicker when it has been loaded, and say then or later what came of it."""
         self._shelf = shelf
         self._quicken = quicken
         self._loaded: Loaded | None = None
@@ -46,7 +48,7 @@ class ImageEngine:
         self._lock = threading.Lock()  # of that number, and of letting the pipeline go
         shelf.neighbours.append(self)
 
-    def load(self, model: str, adapter: str | None = None, say: Callable[[str], None] = lambda text: None) -> None:
+    def load(self, model: str, adapter: str | None = None, say: Say = silent) -> None:
         """Have the pipeline in memory, and no other. Raises NotFound, Gated, HubError, NoRoom, BadInput."""
         held = self._loaded
         if held and held.name == model and held.stamp == stamp_of(held.place):
@@ -54,7 +56,7 @@ class ImageEngine:
         held = None
         self._drop()  # before, so that both never have to fit
         self._loaded = load(model, self._shelf, say)
-        self._quicken(self._loaded.pipeline)
+        self._quicken(self._loaded.pipeline, self._loaded.notes.append)
 
     def warm(self) -> None:
         """Have the starter in memory, if that drives nothing else out of it: the first picture then comes at once."""
@@ -67,7 +69,7 @@ class ImageEngine:
 
     ready = has
 
-    def prepare(self, request: ImageParams, say: Callable[[str], None] = lambda text: None) -> None:
+    def prepare(self, request: ImageParams, say: Say = silent) -> None:
         """Load what `request` needs. Raises what `load` raises."""
         self.load(request.model, say=say)
 
@@ -85,16 +87,17 @@ class ImageEngine:
         gc.collect()
         _give_back()
 
-    def stream(self, request: ImageParams) -> Drawn:
+    def stream(self, request: ImageParams, say: Say = silent) -> Drawn:
         """Logged and Started; for each picture Progressed with every step, Produced `preview` now and then (a small PNG
         in `data`), Produced `picture` (a PNG file that carries its settings); Finished.
 
-        Closing the iterator ends it within a step. Raises what `load` raises, and BadInput for what the model can't do.
+        `say` is told at once what loading waits for. Closing the iterator ends it within a step. Raises what `load`
+        raises, and BadInput for what the model can't do.
         """
         with self._lock:
             self._open += 1
         try:
-            yield from self._draw(request)
+            yield from self._draw(request, say)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
@@ -107,14 +110,16 @@ class ImageEngine:
                 self._open -= 1
             self._used = time.monotonic()
 
-    def _draw(self, request: ImageParams) -> Drawn:
+    def _draw(self, request: ImageParams, say: Say) -> Drawn:
         began = time.perf_counter()
         yield from self._loading(request)
-        loaded = self._the(request)
+        loaded = self._the(request, say)
         call = composed(loaded, request)
         shown: dict[str, Any] = {"model": request.names.get(request.model, request.model), "device": loaded.device}
         shown |= {"dtype": loaded.dtype, "width": call.width, "height": call.height}
         yield ev.Started(info=shown | {"steps": call.steps, "guidance": call.guidance})
+        if note := told(loaded.how, shown["model"]):
+            yield ev.Logged(text=note)
         for sentence in call.said:
             yield ev.Logged(level="warning", text=sentence)
         folder = Path(request.folder)
@@ -124,13 +129,17 @@ class ImageEngine:
         for number in range(request.count):
             if number:
                 yield ev.Wrote()  # others may come first, with another model or other adapters
-                loaded = self._the(request)
+                loaded = self._the(request, say)
                 call = composed(loaded, request)
             seed = (request.seed + number) % 2**32
+            tile(getattr(call.pipeline, "vae", None), call.width, call.height, all_memory())
             image = yield from self._one(loaded, call, request, number, seed, first)
+            while loaded.notes:
+                yield ev.Logged(level="warning", text=loaded.notes.pop(0))
             steps += call.steps
             if image is None:
                 held_back += 1
+                yield ev.Produced(kind="preview", step=call.steps, data={"png": "", "number": number})  # not shown on
                 yield ev.Logged(
                     level="warning", text=f"The model's safety checker held back the picture of seed {seed}"
                 )
@@ -153,9 +162,9 @@ class ImageEngine:
         if not self.has(request):
             yield ev.Logged(text=f"Loading {request.names.get(request.model, request.model)}")
 
-    def _the(self, request: ImageParams) -> Loaded:
+    def _the(self, request: ImageParams, say: Say) -> Loaded:
         """The pipeline with the adapters of `request` and no others."""
-        self.load(request.model)
+        self.load(request.model, say=say)
         assert self._loaded
         wear(self._loaded, request.adapters, request.names)
         return self._loaded
@@ -200,9 +209,8 @@ def _refusing(call: Call, request: ImageParams) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, AssertionError, NotImplementedError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
         raise BadInput(
-            f"{request.names.get(request.model, request.model)} can't draw this: {said}.",
+            f"{request.names.get(request.model, request.model)} can't draw this: {first_line(error)}.",
             "Try its own scheduler, steps and size.",
             "image.refused",
         ) from error

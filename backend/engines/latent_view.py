@@ -13,6 +13,7 @@ from typing import Any
 
 SHARE = 0.04  # of the time of drawing that all previews may take
 _SIDE = 256  # pixels of a preview, at most
+_COARSE = 32  # where a safety checker looks at the finished picture, which must not be seen before
 
 
 class LatentView:
@@ -21,6 +22,7 @@ class LatentView:
     def __init__(self, pipeline: Any) -> None:
         self._vae: Any = getattr(pipeline, "vae", None)
         self._quick = type(self._vae).__name__ == "AutoencoderTiny"
+        self._side = _SIDE if getattr(pipeline, "safety_checker", None) is None else _COARSE
         self._map: Any = None  # [channels + 1, 3]
         self._cost = 0.0  # seconds of the last one
 
@@ -34,7 +36,7 @@ class LatentView:
         image = self._image(latents, width, height)
         if image is None:
             return ""
-        image.thumbnail((_SIDE, _SIDE))
+        image.thumbnail((self._side, self._side))
         out = io.BytesIO()
         image.save(out, "PNG", compress_level=1)
         self._cost = time.perf_counter() - began

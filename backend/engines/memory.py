@@ -34,6 +34,17 @@ def free_memory() -> int:
     return max(0, min(free))
 
 
+def all_memory() -> int:
+    """Bytes of the GPU if there is one, else of machine or container: the same whatever is free now."""
+    import torch
+
+    from backend.machine import memory_total  # noqa: PLC0415 - needs psutil
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    return memory_total()
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` is one of the ways in which Python, torch and the loaders say so."""
     said = str(error)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from backend.engines.memory import SPARE, in_words, out_of_memory
 from backend.errors import BadInput, NoRoom, NotFound
@@ -33,7 +35,7 @@ def fetch(name: str, make_room: Callable[[str, int], None] = lambda name, need: 
     if folder.is_absolute():
         raise NotFound(f"There is no folder {name}.", "Choose one from the list, or give a Hub id as owner/name.")
     with hub_errors(name):
-        from huggingface_hub import constants, snapshot_download
+        from huggingface_hub import snapshot_download
         from huggingface_hub.errors import DryRunError
 
         try:
@@ -41,16 +43,32 @@ def fetch(name: str, make_room: Callable[[str, int], None] = lambda name, need: 
         except DryRunError:  # the Hub does not answer: what the cache has must do
             plan = []
         make_room(name, sum(file.file_size or 0 for file in plan if file.filename.endswith(".safetensors")))
-        if missing := sum(file.file_size or 0 for file in plan if file.will_download):
-            cache = Path(constants.HF_HUB_CACHE)
-            cache.mkdir(parents=True, exist_ok=True)
-            if missing + SPARE > (free := shutil.disk_usage(cache).free):
-                raise NoRoom(
-                    f"{name} is a download of {in_words(missing)}, and the disk has {in_words(free)} left.",
-                    "Choose a smaller model, or clear the cache.",
-                )
-            say(f"Fetching {name}, {in_words(missing)}.")
+        announce(name, sum(file.file_size or 0 for file in plan if file.will_download), say)
         return Path(snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
+
+
+def announce(name: str, missing: int, say: Say) -> None:
+    """Tell of a download of `missing` bytes into the Hub's cache. Raises NoRoom where the disk is too full for it."""
+    from huggingface_hub import constants
+
+    if not missing:
+        return
+    cache = Path(constants.HF_HUB_CACHE)
+    cache.mkdir(parents=True, exist_ok=True)
+    if missing + SPARE > (free := shutil.disk_usage(cache).free):
+        raise NoRoom(
+            f"{name} is a download of {in_words(missing)}, and the disk has {in_words(free)} left.",
+            "Choose a smaller model, or clear the cache.",
+        )
+    say(f"Fetching {name}, {in_words(missing)}.")
+
+
+def head_of(path: Path) -> dict[str, Any]:
+    """What a safetensors file holds, from its head: {name: {dtype, shape, data_offsets}}."""
+    with path.open("rb") as file:
+        head: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    head.pop("__metadata__", None)
+    return head
 
 
 def stamp_of(folder: Path) -> Stamp:

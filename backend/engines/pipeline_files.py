@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from backend.engines.model_files import Stamp
-from backend.errors import BadInput, NoRoom, NotFound
+from backend.engines.model_files import Say, Stamp, announce, head_of, silent
+from backend.errors import BadInput, HubError, LabError, NotFound
 from backend.recipes.loading import hub_errors
 from backend.starter import IMAGE_ID, locate
 
-_SPARE = 300_000_000  # bytes that a disk keeps
 _ITEM = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # bytes of safetensors' floating types
 _LIBRARIES = ("diffusers", "transformers", "stable_diffusion")  # which a pipeline's parts may be of
 INDEX = "model_index.json"
-Say = Callable[[str], None]
 
 
-def folder_of(name: str, say: Say = lambda text: None) -> Path:
+def folder_of(name: str, say: Say = silent) -> Path:
     """The local folder of a pipeline, or a checkpoint in one file: the starter's, one that is there, or the Hub's.
 
     Raises NotFound, Gated, HubError, NoRoom, and BadInput for what is no pipeline or only has pickled weights.
@@ -41,6 +38,27 @@ def folder_of(name: str, say: Say = lambda text: None) -> Path:
     return place
 
 
+def described(file: Path, pipeline: str) -> Path:
+    """The folder that tells what a checkpoint in one file is made of: the one of its name beside it, else that of
+    `pipeline`, of whose files no weights are fetched. Raises HubError."""
+    beside = file.with_suffix("")
+    if (beside / INDEX).exists():
+        return beside
+    try:
+        with hub_errors(pipeline):
+            from huggingface_hub import snapshot_download
+
+            return Path(snapshot_download(pipeline, allow_patterns=["*.json", "*.txt", "*.model"]))
+    except LabError as error:
+        raise HubError(
+            f"{file.name} holds weights alone; what they are of is told by {pipeline}, which can't be had: "
+            f"{error.message}",
+            f"Try again when the Hub answers, or put the .json and .txt files of {pipeline} into a folder "
+            f"{beside.name!r} beside the file.",
+            "model.undescribed",
+        ) from error
+
+
 def pickled(name: str) -> BadInput:
     """What is said of weights that are not in safetensors."""
     return BadInput(
@@ -57,12 +75,13 @@ def stamp_of(place: Path) -> Stamp:
     return tuple(sorted((str(path), stat.st_mtime_ns, stat.st_size) for path in files for stat in (path.stat(),)))
 
 
-def weights_of(place: Path, item: int) -> int:
-    """Bytes of a pipeline's weights with `item` bytes a number, told from the heads of their files."""
+def weights_of(place: Path, item: int) -> list[int]:
+    """Bytes of the weights of each part with `item` bytes a number, told from the heads of their files."""
     if place.is_file():
-        return _bytes(place, item)
+        return [_bytes(place, item)]
     index = json.loads((place / INDEX).read_text())
-    return sum(_bytes(path, item) for part in index for path in _variant(sorted((place / part).glob("*.safetensors"))))
+    held = [_variant(sorted((place / part).glob("*.safetensors"))) for part in index]
+    return [sum(_bytes(path, item) for path in paths) for paths in held]
 
 
 def variant_of(place: Path) -> str | None:
@@ -73,13 +92,10 @@ def variant_of(place: Path) -> str | None:
 
 
 def _bytes(path: Path, item: int) -> int:
-    with path.open("rb") as file:
-        head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     size = 0
-    for name, tensor in head.items():
-        if name != "__metadata__":
-            begin, end = tensor["data_offsets"]
-            size += (end - begin) * item // _ITEM.get(tensor["dtype"], item)
+    for tensor in head_of(path).values():
+        begin, end = tensor["data_offsets"]
+        size += (end - begin) * item // _ITEM.get(tensor["dtype"], item)
     return size
 
 
@@ -112,7 +128,7 @@ def _index(path: Path, name: str) -> dict[str, Any]:
 
 def _fetched(name: str, say: Say) -> Path:
     with hub_errors(name):
-        from huggingface_hub import constants, hf_hub_download, snapshot_download
+        from huggingface_hub import hf_hub_download, snapshot_download
         from huggingface_hub.errors import DryRunError, EntryNotFoundError
 
         try:
@@ -131,15 +147,7 @@ def _fetched(name: str, say: Say) -> Path:
             raise pickled(name)
         unwanted += [one for one in names if _twice(one, names)]
         missing = sum(file.file_size or 0 for file in plan if file.will_download and file.filename not in unwanted)
-        if missing:
-            cache = Path(constants.HF_HUB_CACHE)
-            cache.mkdir(parents=True, exist_ok=True)
-            if missing + _SPARE > (free := shutil.disk_usage(cache).free):
-                raise NoRoom(
-                    f"{name} is a download of {missing / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left.",
-                    "Choose a smaller model, or clear the cache.",
-                )
-            say(f"Fetching {name}, {missing / 1e9:.1f} GB.")
+        announce(name, missing, say)
         return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=unwanted))
 
 

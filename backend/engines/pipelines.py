@@ -15,9 +15,10 @@ from typing import Any
 
 from backend.engines.latent_view import LatentView
 from backend.engines.memory import free_memory, out_of_memory
-from backend.engines.model_files import Stamp
-from backend.engines.pipeline_files import INDEX, Say, folder_of, stamp_of, variant_of, weights_of
+from backend.engines.model_files import Say, Stamp, first_line, head_of, silent
+from backend.engines.pipeline_files import INDEX, described, folder_of, stamp_of, variant_of, weights_of
 from backend.engines.shelf import Shelf
+from backend.engines.spread import Spread, put, spread
 from backend.errors import BadInput
 from backend.recipes.device import choose, find
 from backend.recipes.loading import hub_errors
@@ -37,7 +38,8 @@ class Loaded:
     pipeline: Any
     device: str
     dtype: str
-    offload: bool = False  # whether its parts come onto the device one after the other
+    how: Spread = "whole"  # on the device, or its parts or layers one after the other
+    notes: list[str] = field(default_factory=list)  # for whoever asks next
     worn: tuple[Any, ...] = ()  # adapters on it now
     variants: dict[Any, Any] = field(default_factory=dict)  # the same parts as other pipelines: from a picture, …
     _texts: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
@@ -124,7 +126,7 @@ def takes(pipeline: Any) -> dict[str, Any]:
     return {name: one.default for name, one in inspect.signature(type(pipeline).__call__).parameters.items()}
 
 
-def load(name: str, shelf: Shelf, say: Say = lambda text: None) -> Loaded:
+def load(name: str, shelf: Shelf, say: Say = silent) -> Loaded:
     """The pipeline `name` on the best device; idle text models go where it needs their room.
 
     Raises NotFound, Gated, HubError, NoRoom, BadInput.
@@ -136,12 +138,12 @@ def load(name: str, shelf: Shelf, say: Say = lambda text: None) -> Loaded:
     device = choose(find())
     precision = device.precision if device.device == "cuda" else "fp32"
     whole = place.is_dir()
-    need = weights_of(place, 4 if precision == "fp32" else 2)
-    if device.device == "cpu" and need > free_memory() + shelf.idle_bytes():
+    parts = weights_of(place, 4 if precision == "fp32" else 2)
+    need, largest, free = sum(parts), max(parts), free_memory() + shelf.idle_bytes()
+    if device.device == "cpu" and need > free:
         precision, need = "bf16", need // 2  # slower where it is emulated, but it may fit
-    offload = device.device == "cuda" and need > 0.8 * torch.cuda.mem_get_info()[0]
-    shelf.make_room(name, 0 if offload else need)
-    say(f"Loading {name}.")
+    how: Spread = spread(need, largest, free) if device.device == "cuda" else "whole"
+    shelf.make_room(name, {"whole": need, "parts": largest, "layers": 0}[how])
     torch.set_num_threads(device.threads)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     diffusers.utils.logging.set_verbosity_error()  # what matters is said in our own words
@@ -155,8 +157,8 @@ def load(name: str, shelf: Shelf, say: Say = lambda text: None) -> Loaded:
             "model.wrong_task",
         )
     pipeline.set_progress_bar_config(disable=True)
-    _place(pipeline, device.device, offload)
-    return Loaded(name, place, stamp_of(place), pipeline, str(device.device), precision, offload)
+    put(pipeline, device.device, how)
+    return Loaded(name, place, stamp_of(place), pipeline, str(device.device), precision, how)
 
 
 def _pipeline(place: Path, dtype: Any) -> Any:
@@ -177,34 +179,16 @@ def _pipeline(place: Path, dtype: Any) -> Any:
 
 
 def _from_one_file(place: Path, dtype: Any) -> Any:
-    """A checkpoint of a kind that diffusers knows; what it is made of comes from the Hub's cache or the Hub."""
+    """A checkpoint of a kind that diffusers knows, which tells its weights alone: the rest is `described` elsewhere."""
     import diffusers
+    import torch
     from diffusers.loaders import single_file_utils
-    from safetensors.torch import load_file
 
     infer: Any = single_file_utils.infer_diffusers_model_type
-    kind = infer(load_file(place))
-    families = {"xl": "StableDiffusionXL", "sd3": "StableDiffusion3", "flux": "Flux", "v": "StableDiffusion"}
-    family = next(family for mark, family in families.items() if kind.startswith(mark))
-    return getattr(diffusers, f"{family}Pipeline").from_single_file(str(place), dtype=dtype)
-
-
-def _place(pipeline: Any, device: str, offload: bool) -> None:
-    """Onto the device; part by part where it is too small for all."""
-    if offload:
-        pipeline.enable_model_cpu_offload()
-    else:
-        pipeline.to(device)
-    vae: Any = getattr(pipeline, "vae", None)
-    if device != "cpu" and hasattr(vae, "enable_slicing"):
-        vae.enable_slicing()
-
-
-def compiled(pipeline: Any) -> None:
-    """Have the blocks that repeat compiled when they are first used; on a GPU only. Untried: there is none here."""
-    denoiser: Any = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
-    if denoiser.device.type == "cuda" and getattr(denoiser, "_repeated_blocks", None):
-        denoiser.compile_repeated_blocks()
+    kind = infer({key: torch.empty(one["shape"], device="meta") for key, one in head_of(place).items()})
+    about = described(place, single_file_utils.DIFFUSERS_DEFAULT_PIPELINE_PATHS[kind]["pretrained_model_name_or_path"])
+    family = getattr(diffusers, json.loads((about / INDEX).read_text())["_class_name"])
+    return family.from_single_file(str(place), config=str(about), dtype=dtype, local_files_only=True)
 
 
 @contextmanager
@@ -216,7 +200,6 @@ def reading(name: str) -> Iterator[None]:
     except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError, StopIteration) as error:
         if out_of_memory(error):
             raise
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
         raise BadInput(
-            f"diffusers can't load {name}: {said}.", "Choose another text-to-image model.", "model.invalid"
+            f"diffusers can't load {name}: {first_line(error)}.", "Choose another text-to-image model.", "model.invalid"
         ) from error

@@ -18,6 +18,7 @@ from backend.engines.spelling import Speller
 from backend.engines.structured import Fitting, known, read
 from backend.engines.voices import Voice, Words
 from backend.errors import BadInput
+from backend.recipes.params import filled
 from backend.starter import MODEL_ID
 
 _PREFIX_BYTES = 512_000_000  # kept for prompts that go on
@@ -55,10 +56,7 @@ class _Asked(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _left_out(cls, values: Any) -> Any:
-        """A form sends what is empty, too."""
-        if not isinstance(values, dict):
-            return values
-        return {name: value for name, value in values.items() if value is not None and value != ""}
+        return filled(values)
 
 
 class InspectParams(_Asked):

@@ -35,7 +35,7 @@ from backend.engines.image_engine import ImageEngine
 from backend.engines.line import Line
 from backend.engines.memory import free_memory
 from backend.engines.outbox import Outbox
-from backend.engines.pipelines import compiled
+from backend.engines.spread import compiled_on_a_gpu
 from backend.engines.tasks_engine import engines
 from backend.engines.text import ChatParams, CompleteParams, InspectParams, TextEngine
 from backend.engines.turns import Turns
@@ -69,12 +69,13 @@ class Worker:
         """Answer until `requests` ends; then the process ends too."""
         threading.Thread(target=self._listen, args=(requests,), daemon=True, name="requests").start()
         engine = TextEngine()
+        quicken = compiled_on_a_gpu if Settings.read().compiled else _as_is
         self._engines = {
             "text": (engine, ChatParams),
             "complete": (engine, CompleteParams),
             "inspect": (engine, InspectParams),
             "fit": (FitEngine(engine.shelf), FitParams),
-            "image": (ImageEngine(engine.shelf, compiled if Settings.read().compiled else _as_is), ImageParams),
+            "image": (ImageEngine(engine.shelf, quicken), ImageParams),
             **dict(engines(engine)),
         }
         self._out.say("", ev.Started(info=_warm_up()))  # takes seconds; requests wait in the inbox meanwhile
@@ -124,14 +125,15 @@ class Worker:
     def _begin(self, id: str, message: dict[str, Any]) -> None:
         engine, kind = self._engine(id, message)
         params = check(kind, message.get("params") or {})
-        self._open[id] = engine.stream(params)
         owner = str(message.get("owner") or "")
         if isinstance(params, ImageParams):
+            self._open[id] = engine.stream(params, partial(self._out.note, id))
             openmp.release()  # of this thread, for that which draws
             self._turns.enter(id, owner, params.model)
             self._drawing.submit(self._draw)
             self._tell_turns()
             return
+        self._open[id] = engine.stream(params)
         enter = partial(self._enter, id, owner, partial(engine.places, params) if hasattr(engine, "places") else None)
         if engine.ready(params):
             enter()
@@ -302,7 +304,7 @@ def _warm_up() -> dict[str, Any]:
     return {"pid": os.getpid(), "memory": free_memory(), **device.info()}
 
 
-def _as_is(pipeline: Any) -> None:
+def _as_is(pipeline: Any, say: Callable[[str], None]) -> None:
     """Leave it."""
 
 

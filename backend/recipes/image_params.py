@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from backend.recipes.params import Settings
+from backend.recipes.params import Settings, filled
 from backend.starter import IMAGE_ID
 
 DATASET = "sample/mascot"
@@ -83,10 +83,9 @@ class ImageTrainParams(Settings):
     @model_validator(mode="before")
     @classmethod
     def _left_out(cls, values: Any) -> Any:
-        """A form sends what is empty, too. Some defaults depend on the model."""
-        if not isinstance(values, dict):
-            return values
-        given = {name: value for name, value in values.items() if value is not None and value != ""}
+        """Some defaults depend on the model."""
+        if not isinstance(given := filled(values), dict):
+            return given
         mine = str(given.get("model", IMAGE_ID)).strip() == IMAGE_ID
         return (cls.starter if mine else cls.suits) | given
 

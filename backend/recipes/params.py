@@ -162,10 +162,9 @@ class TrainParams(Settings):
     @model_validator(mode="before")
     @classmethod
     def _left_out(cls, values: Any) -> Any:
-        """A form sends what is empty, too. The learning rate depends on what is trained."""
-        if not isinstance(values, dict):
-            return values
-        given = {name: value for name, value in values.items() if value is not None and value != ""}
+        """The learning rate depends on what is trained."""
+        if not isinstance(given := filled(values), dict):
+            return given
         return {"learning_rate": cls.rates.of(str(given.get("adapter", "lora")))} | given
 
     @field_validator("max_rows")
@@ -186,6 +185,13 @@ class TrainParams(Settings):
     @classmethod
     def _one_text(cls, value: Any) -> Any:
         return ", ".join(value) if isinstance(value, list) and all(isinstance(one, str) for one in value) else value
+
+
+def filled(values: Any) -> Any:
+    """What was filled in: a form sends what is empty, too. Anything but a dict is left for pydantic to refuse."""
+    if not isinstance(values, dict):
+        return values
+    return {name: value for name, value in values.items() if value is not None and value != ""}
 
 
 def check(model: type[P], values: dict[str, Any]) -> P:

@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,18 +54,25 @@ def _engines() -> dict[str, Any]:
     return {"text": (engine, ChatParams), "complete": (engine, CompleteParams), "image": (image, ImageParams)}
 
 
-def _with_blocks(pipeline: Any) -> None:
+def _with_blocks(pipeline: Any, say: Callable[[str], None]) -> None:
     """Have a transformer's blocks as they were compiled ahead of time for this GPU, where there are such.
 
-    Untried: there is no ZeroGPU here. What goes wrong is logged, and it draws as it is.
+    That they are quicker is untried: there is no ZeroGPU here. Where they are of no use it draws as it is, and says so.
     """
+    from backend.engines.model_files import first_line  # noqa: PLC0415 - in the worker alone
+    from backend.engines.spread import Quick  # noqa: PLC0415
+
     for part in ("transformer", "unet"):
-        module = getattr(pipeline, part, None)
+        module: Any = getattr(pipeline, part, None)
         if repository := _BLOCKS.get(type(module).__name__):
             try:
                 spaces.aoti_blocks_load(module, repository)
-            except Exception:
+            except Exception as error:
                 log.exception("the blocks of %s are of no use here", repository)
+                say(f"The blocks compiled ahead of time can't be used ({first_line(error)}), so it draws as it is")
+            else:
+                blocks = [one for one in module.modules() if type(one).__name__ in module._repeated_blocks]
+                Quick(blocks, "forward", say)
 
 
 @spaces.GPU(duration=_declared)  # type: ignore[untyped-decorator]

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 
 from backend import events as ev
 from backend.engines.picture import settings_of
 from backend.starter import MODEL_ID
+from tests.tiny_images import tiny_lora
 from tests.ui.scripted import served
 
 TABLE: dict[str, list[tuple[str, Any]]] = {  # the promise: inputs in order with their defaults, ... is required
@@ -44,6 +47,7 @@ TABLE: dict[str, list[tuple[str, Any]]] = {  # the promise: inputs in order with
         ("width", 0),
         ("height", 0),
         ("seed", 0),
+        ("adapters", []),
     ],
     "/task": [("task", ...), ("inputs", {}), ("model", "")],
     "/rows": [("dataset", ""), ("config", ""), ("split", ""), ("offset", 0), ("length", 50), ("revision", "")],
@@ -299,3 +303,25 @@ def test_a_task_is_done_and_files_of_the_server_are_not_read(client):
     for name in ("nope", "image-classification"):
         with pytest.raises(AppError, match=f"no task '{name}' of texts.*summarization"):
             client.predict(name, {"file": "/etc/passwd"}, api_name="/task")
+
+
+@pytest.mark.long
+def test_two_who_draw_at_once_get_what_each_would_alone(server: Any, tiny_image: Path, tmp_path: Path) -> None:
+    """Over HTTP, with the real engine: one model, different adapters, pictures pixel for pixel."""
+    worn = [[{"name": str(tiny_lora(tmp_path / f"lora{seed}", tiny_image, seed)), "weight": 1}] for seed in (0, 1)]
+    url = f"http://127.0.0.1:{server().port}"
+    visitors = [Client(url, verbose=False) for _ in worn]
+
+    def draw(who: int, seed: int) -> np.ndarray:
+        file = visitors[who].predict(
+            "a red cat", model=str(tiny_image), steps=6, seed=seed, adapters=worn[who], api_name="/image"
+        )
+        with Image.open(file) as image:
+            return np.asarray(image.convert("RGB")).astype(int)
+
+    alone = {(who, seed): draw(who, seed) for who in (0, 1) for seed in range(4)}
+    assert abs(alone[0, 0] - alone[1, 0]).mean() > 0.5
+    with ThreadPoolExecutor(8) as pool:
+        together = {key: pool.submit(draw, *key) for _ in range(3) for key in alone}
+        for key, one in together.items():
+            assert (one.result(timeout=120) == alone[key]).all(), key

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +21,10 @@ from backend.engines.client import EngineProcess
 from backend.engines.image import SCHEDULERS, ImageParams
 from backend.engines.image_engine import ImageEngine
 from backend.engines.shelf import Shelf
-from backend.errors import BadInput, NoRoom
+from backend.errors import BadInput, LabError, NoRoom
 from backend.recipes.params import check
 from tests import tiny_images
+from tests.tiny_families import FAMILIES, family
 
 Draw = Callable[..., np.ndarray]
 pytestmark = [  # of the schedulers, and of PEFT where a second adapter comes
@@ -158,7 +160,7 @@ def test_the_starter_is_got_ready_only_where_that_takes_nothing_from_anybody(mon
     loaded: list[str] = []
     monkeypatch.setattr("backend.engines.image_engine.load", lambda name, *_: loaded.append(name))
     monkeypatch.setattr("backend.engines.image_engine.free_memory", lambda: 900_000_000)
-    engine = ImageEngine(Shelf(), quicken=lambda pipeline: None)
+    engine = ImageEngine(Shelf(), quicken=lambda *_: None)
     engine.warm()
     engine._loaded = other = SimpleNamespace(name="another")
     monkeypatch.setattr("backend.engines.image_engine.free_memory", lambda: 2_000_000_000)
@@ -323,6 +325,10 @@ def test_a_control_net_leads_by_its_scale(draw: Draw, photo: Path, tmp_path: Pat
     [
         ({"width": 30}, r"width is 30; .* multiples of 8 pixels. Use width 32."),
         ({"width": 45, "height": 3}, r"width is 45 and height is 3; .* Use width 48 and height 8."),
+        (
+            {"width": 256, "height": 128},
+            r"is 32 times the 32 × 32 that .* Use at most 128 × 128",
+        ),
         ({"width": 4096, "height": 4096}, r"more than 4,194,304 pixels"),
         ({"width": 5000}, r"width is 5000; use at most 4,096"),
         ({"steps": 0}, r"steps is 0; use at least 1"),
@@ -353,13 +359,21 @@ def test_no_steps_are_the_models_own(ask: Any) -> None:
     assert (started.info["steps"], started.info["guidance"]) == (50, 7.5)  # those of StableDiffusionPipeline's call
 
 
-def test_what_the_safety_checker_holds_back_is_said_and_not_shown(ask: Any, tmp_path: Path) -> None:
+def test_what_the_safety_checker_holds_back_is_said_and_not_shown(
+    ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     unsafe = tiny_images.tiny_pipeline(tmp_path / "unsafe", safety=tiny_images.safety_checker())
-    events = ask(model=str(unsafe), count=2)
-    heard = []
+    monkeypatch.setattr("backend.engines.latent_view.SHARE", 100)
+    monkeypatch.setattr("backend.engines.latent_view._COARSE", 8)
+    shown = []
     with pytest.raises(BadInput, match="held back") as caught:
-        heard += [one for one in events if not (isinstance(one, ev.Produced) and one.kind == "preview")]
+        for one in ask(model=str(unsafe), count=2, width=64, height=64):
+            if isinstance(one, ev.Produced):
+                shown.append(one.data["png"])
     assert caught.value.code == "image.unsafe"
+    assert [bool(png) for png in shown] == [True, True, False] * 2
+    for png in filter(None, shown):  # colours, and no more
+        assert max(Image.open(io.BytesIO(base64.b64decode(png))).size) == 8
     assert not list((tmp_path / "out").glob("*.png"))
 
 
@@ -381,6 +395,19 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_read(
         draw(model=str(tmp_path / "same"))
 
 
+def test_a_checkpoint_in_one_file_draws_the_same_as_its_folder(
+    draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_images.tiny_pipeline(tmp_path / "folder", tiny_vae=False)
+    file = tiny_images.one_file(tmp_path / "one.safetensors", folder)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(LabError, match=r"one.safetensors holds .*stable-diffusion-v1-5, which can't be had") as caught:
+        draw(model=str(file))
+    assert "a folder 'one' beside the file" in caught.value.hint
+    shutil.copytree(folder, tmp_path / "one", ignore=shutil.ignore_patterns("*.safetensors"))
+    assert apart(draw(model=str(file)), draw(model=str(folder))) < 0.01
+
+
 # -- other families ---------------------------------------------------------------------------------------------
 
 
@@ -399,3 +426,44 @@ def test_a_flow_matching_model_draws_with_its_own_guidance(
         assert draw(**flux, scheduler=scheduler).shape == plain.shape
     with pytest.raises(BadInput, match="not for models of flow matching"):
         draw(**flux, scheduler="ddim")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_draws_shows_begins_from_a_picture_and_wears_adapters(
+    name: str, draw: Draw, ask: Any, tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.engines.latent_view.SHARE", 100)
+    model = {"model": str(family(name, tmp_path / name)), "width": 32, "height": 32}
+    events = list(ask(**model, steps=4))
+    assert [(one.done, one.total) for one in events if isinstance(one, ev.Progressed)] == [(n, 4) for n in range(1, 5)]
+    assert [one.kind for one in events if isinstance(one, ev.Produced)] == ["preview"] * 3 + ["picture"]
+    plain = draw(**model)
+    assert plain.shape == (32, 32, 3)
+    assert apart(draw(**model), plain) == 0
+    assert apart(draw(**model, seed=1), plain) > 0.1
+    assert apart(draw(**model, prompt="a blue dog on the moon", guidance=9), plain) > 0
+    part = "transformer" if name != "sdxl" else "unet"
+    if name in ("sdxl", "sd3"):
+        assert draw(**model, image=str(photo), strength=0.7).shape == (32, 32, 3)
+    else:
+        with pytest.raises(BadInput, match=r"diffusers has none of its kind that can begin from a picture"):
+            draw(**model, image=str(photo))
+    if name == "pixart":
+        return  # diffusers puts no LoRA on it
+    adapter = tiny_images.tiny_lora(tmp_path / "lora", tmp_path / name, part=part)
+    assert apart(draw(**model, adapters=[{"name": str(adapter), "weight": 1}]), plain) > 0.1
+    assert apart(draw(**model), plain) == 0
+
+
+@pytest.mark.long
+def test_a_pipeline_that_does_not_call_back_ends_within_a_step(ask: Any, engine: ImageEngine, tmp_path: Path) -> None:
+    stream = ask(model=str(family("pixart", tmp_path / "pixart")), width=32, height=32, steps=50)
+    for event in stream:
+        if isinstance(event, ev.Progressed) and event.done == 2:
+            break
+    called = []
+    hook = engine._loaded.pipeline.transformer.register_forward_hook(lambda *_: called.append(1))
+    stream.close()
+    hook.remove()
+    assert called == []
