@@ -8,6 +8,25 @@ from backend.engines.image import SCHEDULERS, ImageParams
 from backend.starter import IMAGE_ID
 
 _STARTER = {"steps": 8, "guidance": 4.0}
+_BLEND = """
+vae = pipeline.vae
+pixels = pipeline.image_processor.preprocess(image).to(pipeline.device, vae.dtype)
+with torch.no_grad():
+    clean = vae.encode(pixels).latents * vae.config.scaling_factor
+white = torch.tensor(list(mask.tobytes()), dtype=clean.dtype).reshape(1, 1, mask.height, mask.width) > 127
+inside = torch.nn.functional.adaptive_max_pool2d(white.to(clean), clean.shape[-2:])
+
+
+def blend(pipeline, step, when, given):
+    \"\"\"Outside of the mask, the picture with the noise that is left.\"\"\"
+    timesteps = pipeline.scheduler.timesteps[-pipeline.num_timesteps :]
+    outside = clean
+    if step + 1 < len(timesteps):
+        outside = pipeline.scheduler.add_noise(clean, noise, timesteps[step + 1 : step + 2])
+    given["latents"] = given["latents"] * inside + outside * (1 - inside)
+    return given
+
+"""
 
 
 def code(request: ImageParams, places: Mapping[str, str], words: Mapping[str, str]) -> str:
@@ -15,7 +34,8 @@ def code(request: ImageParams, places: Mapping[str, str], words: Mapping[str, st
 
     The script writes picture-1.png and so on.
     """
-    auto = "Inpainting" if request.mask else "Image2Image" if request.image else "Text2Image"
+    blends = bool(request.mask) and request.model == IMAGE_ID
+    auto = "Inpainting" if request.mask and not blends else "Image2Image" if request.image else "Text2Image"
     steps = request.steps or (_STARTER["steps"] if request.model == IMAGE_ID else 0)
     guidance = request.guidance
     if guidance is None and request.model == IMAGE_ID:
@@ -35,14 +55,14 @@ def code(request: ImageParams, places: Mapping[str, str], words: Mapping[str, st
     pictures: list[str] = []
     if request.image:
         top.append("from PIL import Image")
-        size = f".resize(({request.width}, {request.height}))" if request.width and request.height else ""
+        size = f".resize(({request.width}, {request.height}), 1)" if request.width and request.height else ""
         pictures.append(f'image = Image.open({request.image!r}).convert("RGB"){size}')
         given += ["image=image", f"strength={request.strength:g}"]
     if request.enlarge > 1:
-        pictures.append(f"image = image.resize((image.width * {request.enlarge}, image.height * {request.enlarge}))")
+        pictures.append(f"image = image.resize((image.width * {request.enlarge}, image.height * {request.enlarge}), 1)")
     if request.mask:
-        pictures.append(f'mask = Image.open({request.mask!r}).convert("L").resize(image.size)')
-        given.append("mask_image=mask")
+        pictures.append(f'mask = Image.open({request.mask!r}).convert("L").resize(image.size, 0)')
+        given.append("callback_on_step_end=blend" if blends else "mask_image=mask")
     load = [repr(places.get(request.model, request.model)), "dtype=torch.float16 if gpu else torch.float32"]
     if request.control_model:
         top[1] += ", ControlNetModel"
@@ -56,11 +76,16 @@ def code(request: ImageParams, places: Mapping[str, str], words: Mapping[str, st
     lines.append(f"pipeline = AutoPipelineFor{auto}.from_pretrained({', '.join(load)})")
     lines.append('pipeline = pipeline.to("cuda" if gpu else "cpu")')
     lines += _adapters(request, places, words) + _scheduler(request)
+    lines += [*_BLEND.splitlines()] if blends else []
     lines += ["", f"for number in range({request.count}):"]
+    if blends:
+        lines.append(f"    generator = torch.Generator().manual_seed({request.seed} + number)")
+        lines.append("    noise = torch.randn(clean.shape, generator=generator).to(clean)")
     lines.append(f"    generator = torch.Generator().manual_seed({request.seed} + number)")
     lines.append("    result = pipeline(")
     lines += [f"        {one}," for one in [*given, "generator=generator"]]
-    lines += ["    )", '    result.images[0].save(f"picture-{number + 1}.png")', ""]
+    drawn = "Image.composite(result.images[0], image, mask)" if request.mask else "result.images[0]"
+    lines += ["    )", f'    {drawn}.save(f"picture-{{number + 1}}.png")', ""]
     return "\n".join(lines)
 
 

@@ -196,6 +196,22 @@ def test_the_code_draws_the_same_picture(
     assert abs(pixels(str(tmp_path / "picture-1.png")) - pixels(file)).max() == 0
 
 
+@pytest.mark.parametrize("model", ["", "models/tiny"])
+def test_the_code_paints_the_same_within_a_mask(
+    model: str, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side = 32 if model else 64
+    Image.effect_noise((side, side), 60).convert("RGB").save(tmp_path / "noise.png")
+    mask = Image.new("L", (side, side), 0)
+    mask.paste(255, (side // 2, 0, side, side))
+    mask.save(tmp_path / "mask.png")
+    want = {"model": model, "image": str(tmp_path / "noise.png"), "mask": str(tmp_path / "mask.png"), "strength": 0.8}
+    [file] = drawn(lab, "ann", **want)
+    monkeypatch.chdir(tmp_path)
+    exec(lab.code("image", asked(**want), "ann"), {})
+    assert abs(pixels(str(tmp_path / "picture-1.png")) - pixels(file)).max() <= 1
+
+
 def test_settings_of_other_programs_come_as_ours(lab: Lab, tmp_path: Path) -> None:
     texts = metadata({"prompt": "a cat", "steps": 5, "guidance": 2.0, "seed": 3, "width": 8, "height": 8, "model": "x"})
     file = write(Image.new("RGB", (8, 8)), tmp_path / "one.png", {"parameters": texts["parameters"]})
