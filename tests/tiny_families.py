@@ -44,12 +44,12 @@ def projecting(words: Any) -> Any:
     return CLIPTextModelWithProjection(text_encoder(words).config).eval()
 
 
-def autoencoder(**more: Any) -> Any:
+def autoencoder(levels: int = 3, **more: Any) -> Any:
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
-        latent_channels=4, block_out_channels=(8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3, norm_num_groups=4, sample_size=32, **more,
+        latent_channels=4, block_out_channels=(8,) * levels, down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels, norm_num_groups=4, sample_size=32, **more,
     )  # fmt: skip
 
 
@@ -116,7 +116,8 @@ def lumina() -> Any:
     )  # fmt: skip
     return Lumina2Pipeline(
         transformer=net, scheduler=FlowMatchEulerDiscreteScheduler(), text_encoder=Gemma2Model(mind).eval(),
-        vae=autoencoder(use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.1), tokenizer=long_tokenizer(),
+        vae=autoencoder(4, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.1),
+        tokenizer=long_tokenizer(),
     )  # fmt: skip
 
 

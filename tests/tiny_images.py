@@ -278,7 +278,8 @@ def one_file(file: Path, pipeline: Path) -> Path:
         name = _first_vae(key, len(vae.config.block_out_channels))
         flat = ".mid.attn_1." in name and one.ndim == 2
         names[f"first_stage_model.{name}"] = one[:, :, None, None] if flat else one
-    names |= {f"cond_stage_model.transformer.{key}": one for key, one in held.text_encoder.state_dict().items()}
+    for key, one in held.text_encoder.state_dict().items():
+        names[f"cond_stage_model.transformer.text_model.{key.removeprefix('text_model.')}"] = one
     save_file({key: one.contiguous() for key, one in names.items()}, file)
     return file
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def composed(loaded: Loaded, request: ImageParams) -> Call:
         if int(steps * request.strength) < 1:
             raise BadInput(
                 f"strength {request.strength:g} of {steps} steps leaves no step to draw.",
-                f"Use at least {1 / steps:.2g}, or more steps.",
+                f"Use at least {math.ceil(100 / steps) / 100:g}, or more steps.",
                 "image.strength",
             )
         given |= {"image": picture, "strength": request.strength}
@@ -90,7 +91,7 @@ def _size(loaded: Loaded, request: ImageParams, start: Any, said: list[str]) -> 
     if (request.width or request.height) and width * height > _MOST_TIMES * own:  # `_near` keeps to it by itself
         side = round((_MOST_TIMES * own) ** 0.5)
         raise BadInput(
-            f"{width} × {height} is {width * height / own:.0f} times the {loaded.size[0]} × {loaded.size[1]} that "
+            f"{width} × {height} is {width * height / own:.3g} times the {loaded.size[0]} × {loaded.size[1]} that "
             f"{request.names.get(loaded.name, loaded.name)} was made for; it draws up to {_MOST_TIMES} times that.",
             f"Use at most {side} × {side}, or a model for larger pictures.",
             "image.size",

@@ -152,7 +152,7 @@ def test_models_that_draw_are_listed(lab: Lab) -> None:
     names = [one.name for one in lab.image_models()]
     assert names[:2] == ["atelier/emoji-64", "models/tiny"]
     assert lab.image_models("tin")[0].name == "models/tiny"
-    assert lab.image_adapters("ann", "models/tiny") == []
+    assert lab.image_adapters("nobody", "models/tiny") == []
 
 
 def test_an_uploaded_adapter_is_listed_with_adapters_and_not_with_data(lab: Lab, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_an_uploaded_adapter_is_listed_with_adapters_and_not_with_data(lab: Lab,
     uploaded = [one.name for one in lab.datasets("alice") if one.source == "upload"]
     assert uploaded == [rows]
     assert [one.name for one in lab.image_adapters("alice")] == [adapter]
-    assert lab.image_adapters("bob") == []
+    assert lab.image_adapters("nobody") == []
 
 
 def test_what_a_run_taught_is_listed_and_worn_by_its_owner(lab: Lab, tiny_image: Path) -> None:
