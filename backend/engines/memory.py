@@ -36,13 +36,15 @@ def free_memory() -> int:
 
 def all_memory() -> int:
     """Bytes of the GPU if there is one, else of machine or container: the same whatever is free now."""
+    import psutil  # noqa: PLC0415 - as above
     import torch
-
-    from backend.machine import memory_total  # noqa: PLC0415 - needs psutil
 
     if torch.cuda.is_available():
         return int(torch.cuda.get_device_properties(0).total_memory)
-    return memory_total()
+    most = Path("/sys/fs/cgroup/memory.max")
+    limit = most.read_text().strip() if most.exists() else "max"
+    total = int(psutil.virtual_memory().total)
+    return total if limit == "max" else min(total, int(limit))
 
 
 def out_of_memory(error: BaseException) -> bool:

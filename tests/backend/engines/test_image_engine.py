@@ -24,7 +24,7 @@ from backend.engines.shelf import Shelf
 from backend.errors import BadInput, LabError, NoRoom
 from backend.recipes.params import check
 from tests import tiny_images
-from tests.tiny_families import FAMILIES, family
+from tests.tiny_families import FAMILIES, tiny_pixart
 
 Draw = Callable[..., np.ndarray]
 pytestmark = [  # of the schedulers, and of PEFT where a second adapter comes
@@ -434,7 +434,7 @@ def test_a_family_draws_shows_begins_from_a_picture_and_wears_adapters(
     name: str, draw: Draw, ask: Any, tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backend.engines.latent_view.SHARE", 100)
-    model = {"model": str(family(name, tmp_path / name)), "width": 32, "height": 32}
+    model = {"model": str(FAMILIES[name](tmp_path / name)), "width": 32, "height": 32}
     events = list(ask(**model, steps=4))
     assert [(one.done, one.total) for one in events if isinstance(one, ev.Progressed)] == [(n, 4) for n in range(1, 5)]
     assert [one.kind for one in events if isinstance(one, ev.Produced)] == ["preview"] * 3 + ["picture"]
@@ -458,7 +458,7 @@ def test_a_family_draws_shows_begins_from_a_picture_and_wears_adapters(
 
 @pytest.mark.long
 def test_a_pipeline_that_does_not_call_back_ends_within_a_step(ask: Any, engine: ImageEngine, tmp_path: Path) -> None:
-    stream = ask(model=str(family("pixart", tmp_path / "pixart")), width=32, height=32, steps=50)
+    stream = ask(model=str(tiny_pixart(tmp_path / "pixart")), width=32, height=32, steps=50)
     for event in stream:
         if isinstance(event, ev.Progressed) and event.done == 2:
             break
