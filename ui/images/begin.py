@@ -64,7 +64,8 @@ def build(fields: Fields) -> Begun:
     begun = Begun(picture, editor, mask, line, tuple(sides))
     # Not `change`: in Gradio 6.31 an image that is drawn anew tells it again, round and round.
     for event in (picture.upload, picture.clear):
-        event(toasts(begun.given), picture, begun.outputs, **PRIVATE)
+        given = event(toasts(begun.given), picture, begun.outputs, **PRIVATE)
+        given.failure(lambda: begun.put(""), None, begun.outputs, **PRIVATE)  # what can't be read is not begun from
     line.drop(lambda: begun.put(""), None, begun.outputs, **PRIVATE)
 
     @toasts

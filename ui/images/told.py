@@ -111,8 +111,13 @@ def words(settings: Mapping[str, Any]) -> list[str]:
             continue
         found.append(said.format(f"{value:.10g}" if isinstance(value, float) else value))
     for one in settings.get("adapters") or []:
-        found.append(f"{one.get('name', '')} at {float(one.get('weight', 1)):g}")
+        found.append(f"{named(str(one.get('name', '')))} at {float(one.get('weight', 1)):g}")
     return found
+
+
+def named(name: str) -> str:
+    """What an adapter is called: of an uploaded one its file."""
+    return name.rpartition("/")[2] if name.startswith("upload/") else name
 
 
 def _avoided(settings: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from backend.catalog import Entry
 from backend.lab import Lab
 from ui.images.desk import PRIVATE
 from ui.images.form import STARTER, WEARS, Fields, styles
+from ui.images.told import named
 from ui.page import shows
 from ui.toasts import toasts
 from ui.visitor import owner
@@ -56,9 +57,10 @@ def build(lab: Lab, fields: Fields) -> None:
     @toasts
     def on_upload(file: str, request: gr.Request, *names: str) -> list[Any]:
         """Its place goes where the first row is free."""
-        name = lab.upload(owner(request), Path(file))
+        place = lab.upload(owner(request), Path(file))
+        known = NOTHING + choices([Entry(place, "upload", "uploaded")])
         free = next((number for number, one in enumerate(names) if not one), WEARS - 1)
-        return [name if number == free else gr.skip() for number in range(WEARS)]
+        return [gr.update(choices=known, value=place) if number == free else gr.skip() for number in range(WEARS)]
 
     names = [name for name, _ in rows]
     model.key_up(on_typed, None, model, trigger_mode="always_last", **PRIVATE)
@@ -72,9 +74,8 @@ def build(lab: Lab, fields: Fields) -> None:
 
 def choices(entries: list[Entry]) -> list[tuple[str, str]]:
     """What a list shows for each, and what it stands for."""
-    return [
-        (f"{one.name} · {one.note or one.source}" if one.source != "starter" else one.name, one.name) for one in entries
-    ]
+    said = [one.name if one.source == "starter" else f"{named(one.name)} · {one.note or one.source}" for one in entries]
+    return [(text, one.name) for text, one in zip(said, entries, strict=True)]
 
 
 def _row(number: int) -> tuple[gr.Dropdown, gr.Slider]:

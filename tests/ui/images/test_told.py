@@ -27,6 +27,11 @@ def test_a_picture_says_how_it_was_made_and_nothing_it_carries_is_markup() -> No
     assert 'download="20260101-a.png"' in html
 
 
+def test_an_uploaded_adapter_is_called_by_its_file() -> None:
+    assert "pip.safetensors at 1" in told.words({"adapters": [{"name": "upload/0123/pip.safetensors", "weight": 1}]})
+    assert "run/x at 0.5" in told.words(PICTURE["settings"])
+
+
 def test_only_small_pictures_are_shown_larger_than_they_are() -> None:
     assert 'class="frame small"' in told.large("x", PICTURE)
     large = PICTURE | {"settings": {"width": 1024, "height": 768}}
