@@ -76,7 +76,9 @@ class Outcomes:
         if params["model"] == MODEL_ID:  # elsewhere it comes from the Hub
             script = script.replace(json.dumps(locate(MODEL_ID)), json.dumps(MODEL_ID))
         if params["model"] == IMAGE_ID:  # it is nowhere else
-            script = script.replace(json.dumps(locate(IMAGE_ID)), json.dumps("pipeline"))
+            script = script.replace(
+                json.dumps(locate(IMAGE_ID)), '"pipeline"  # backend/starter/pictures/pipeline of Atelier, brought here'
+            )
         title = f"{TRAINED[run.job.recipe].title} of {Path(params['model']).name}"
         return notebook(title, script, place if local else None)
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from backend.errors import NotFound
+from backend.recipes import image_model
 from backend.recipes.image_params import ImageTrainParams
 
 IMAGES = "imagefolder"  # how `datasets` calls a zip or folder of pictures
@@ -16,7 +18,13 @@ def code(recipe: str, params: Any, places: Mapping[str, str]) -> str:
     """The script for a run of `recipe` with `params`; executing it saves what is learned to the folder `adapter`.
 
     `places` are where `model`, `dataset` and `start_from` are, where that differs from the names in `params`.
+    Raises NotFound for a family that has no script.
     """
+    place = image_model.folder_of(places.get("model", params.model))
+    if "stable-diffusion-3" in params.model or (place and (place / "transformer").is_dir()):
+        raise NotFound(
+            "There is no plain script for models whose denoiser is a transformer.", "Run it here.", "code.unknown"
+        )
     lora = recipe == "image_lora"
     settings = {
         "MODEL": places.get("model", params.model),
@@ -42,8 +50,8 @@ def use(recipe: str, base: str, prompt: str, place: str = "THIS_REPOSITORY") -> 
     """How what was learned is used."""
     load = "load_lora_weights" if recipe == "image_lora" else "load_textual_inversion"
     return (
-        "from diffusers import DiffusionPipeline\n\n"
-        f"pipeline = DiffusionPipeline.from_pretrained({json.dumps(base, ensure_ascii=False)})\n"
+        "import torch\nfrom diffusers import DiffusionPipeline\n\n"
+        f"pipeline = DiffusionPipeline.from_pretrained({json.dumps(base, ensure_ascii=False)}, dtype=torch.float32)\n"
         f"pipeline.{load}({json.dumps(place)})\n"
         f"pipeline({json.dumps(prompt, ensure_ascii=False)}).images[0].save('picture.png')\n"
     )
@@ -59,8 +67,9 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 dtype = {fast}
 pipeline = DiffusionPipeline.from_pretrained(MODEL, dtype=dtype, use_safetensors=True).to(device)
 net = pipeline.unet
-for part in (net, pipeline.vae, pipeline.text_encoder):
-    part.requires_grad_(False).eval()
+for part in pipeline.components.values():
+    if isinstance(part, torch.nn.Module):
+        part.requires_grad_(False).eval()
 side = {side}"""
 
 
@@ -92,14 +101,17 @@ def _lora(params: Any, places: Mapping[str, str]) -> str:
         f"config = LoraConfig(r={params.lora_r}, lora_alpha={params.lora_alpha}{more}, "
         f'init_lora_weights="gaussian", target_modules={names})',
         "net.add_adapter(config)",
-        "taught = [net]",
+        "taught, encoders = [net], {}",
     ]
     if params.train_text_encoder:
         lines += [
             f"words = LoraConfig(r={params.lora_r}, lora_alpha={params.lora_alpha}, "
             'init_lora_weights="gaussian", target_modules=["q_proj", "k_proj", "v_proj", "out_proj"])',
-            "pipeline.text_encoder.add_adapter(words)",
-            "taught.append(pipeline.text_encoder)",
+            'encoders = {name: getattr(pipeline, name, None) for name in ("text_encoder", "text_encoder_2")}',
+            "encoders = {name: part for name, part in encoders.items() if part is not None}",
+            "for part in encoders.values():",
+            "    part.add_adapter(words)",
+            "    taught.append(part)",
         ]
     if params.start_from:
         place = places.get("start_from", params.start_from)
@@ -122,7 +134,7 @@ def _lora(params: Any, places: Mapping[str, str]) -> str:
             f"known = {json.dumps(params.kept, ensure_ascii=False)}",
             f"known = [known[number % len(known)] for number in range({params.num_class_images})]",
             "net.disable_adapters()",
-            f"how = {{'num_inference_steps': {steps}, 'guidance_scale': {guidance}, 'height': side, 'width': side}}",
+            f'how = {{"num_inference_steps": {steps}, "guidance_scale": {guidance}, "height": side, "width": side}}',
             "drawn = [pipeline(prompt, **how).images[0] for prompt in known]",
             "net.enable_adapters()",
             "pixels = torch.from_numpy(numpy.stack([numpy.asarray(one) for one in drawn]))",
@@ -140,8 +152,16 @@ def _hints(params: ImageTrainParams, anew: bool) -> str:
     """How the prompts of a step become what the denoiser reads."""
     body = """
 def hints(prompts):
-    found = pipeline.encode_prompt(prompts, device, 1, False)
-    return found[0]"""
+    found = pipeline.encode_prompt(
+        prompts, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
+    )
+    if len(found) == 2:
+        return {"encoder_hidden_states": found[0]}
+    sizes = torch.tensor([[side, side, 0, 0, side, side]] * len(prompts), device=device, dtype=dtype)  # SDXL
+    return {
+        "encoder_hidden_states": found[0],
+        "added_cond_kwargs": {"text_embeds": found[2], "time_ids": sizes},
+    }"""
     if anew:
         return body
     return f"""
@@ -155,8 +175,9 @@ def _loop(params: ImageTrainParams) -> str:
     loss = "    loss = (guess.float() - wanted).pow(2).mean()"
     if keeps:
         chosen = "    chosen = torch.cat([torch.randint(0, new, (BATCH,)), torch.randint(new, len(latents), (BATCH,))])"
-        weight = f"torch.where(chosen < new, 1.0, {getattr(params, 'prior_loss_weight', 1.0)}).to(device)"
-        loss = f"    loss = ((guess.float() - wanted).pow(2).mean((1, 2, 3)) * {weight}).mean()"
+    if keeps and (weight := getattr(params, "prior_loss_weight", 1.0)) != 1:
+        counts = f"torch.where(chosen < new, 1.0, {weight}).to(device)"
+        loss = f"    loss = ((guess.float() - wanted).pow(2).mean((1, 2, 3)) * {counts}).mean()"
     clip = f"    torch.nn.utils.clip_grad_norm_(weights, {params.max_grad_norm})\n" if params.max_grad_norm else ""
     return f"""
 optimizer = torch.optim.AdamW(weights, lr=RATE, weight_decay={params.weight_decay})
@@ -173,7 +194,7 @@ for step in range(STEPS):
     if pipeline.scheduler.config.prediction_type == "v_prediction":
         wanted = signal.sqrt() * noise - (1 - signal).sqrt() * clean
     with torch.autocast(device, dtype, enabled=device == "cuda"):
-        guess = net(noisy.to(dtype), times, hints([captions[i] for i in chosen])).sample
+        guess = net(noisy.to(dtype), times, **hints([captions[i] for i in chosen])).sample
 {loss}
     loss.backward()
 {clip}    optimizer.step()
@@ -231,10 +252,9 @@ table.register_forward_hook(in_place)"""
 _LORA_SAVE = """
 layers = {"unet_lora_layers": convert_state_dict_to_diffusers(get_peft_model_state_dict(net))}
 layers["unet_lora_adapter_metadata"] = config.to_dict() | {"target_modules": sorted(config.target_modules)}
-if pipeline.text_encoder in taught:
-    held = get_peft_model_state_dict(pipeline.text_encoder)
-    layers["text_encoder_lora_layers"] = convert_state_dict_to_diffusers(held)
-    layers["text_encoder_lora_adapter_metadata"] = words.to_dict() | {"target_modules": sorted(words.target_modules)}
+for name, part in encoders.items():
+    layers[f"{name}_lora_layers"] = convert_state_dict_to_diffusers(get_peft_model_state_dict(part))
+    layers[f"{name}_lora_adapter_metadata"] = words.to_dict() | {"target_modules": sorted(words.target_modules)}
 type(pipeline).save_lora_weights("adapter", **layers)"""
 _WORD_SAVE = """
 Path("adapter").mkdir(exist_ok=True)

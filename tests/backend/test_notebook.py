@@ -10,8 +10,9 @@ import nbformat
 import pytest
 
 from backend.notebook import notebook, packages, view_notebook
-from backend.recipes import METHODS, script
+from backend.recipes import METHODS, image_lora, image_script, script
 from backend.recipes.params import check
+from backend.starter import SAMPLES
 from tests.tiny import tiny_model
 
 
@@ -80,3 +81,22 @@ def test_it_trains_when_it_is_executed(rows: Path, tmp_path: Path) -> None:
     ).execute()
     assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists()
     assert (tmp_path / "run" / "data.jsonl").read_text() == rows.read_text() + "\n"
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # those of the kernel's own machinery
+def test_it_teaches_an_image_model_when_it_is_executed(tiny_image: Path, tmp_path: Path) -> None:
+    from nbclient import NotebookClient
+
+    pictures = SAMPLES["sample/mascot"]
+    kept = {"with_prior_preservation": True, "class_prompt": "a cat", "num_class_images": 2, "validation_steps": 2}
+    params = check(image_lora.Params, {"model": str(tiny_image), "max_steps": 3, "caption_column": "text", **kept})
+    code = image_script.code("image_lora", params, {"dataset": str(pictures)})
+    NotebookClient(
+        nbformat.reads(notebook("Mine", code, pictures), 4),
+        timeout=240,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
+    assert (tmp_path / "adapter" / image_lora.WEIGHTS).exists()
+    assert (tmp_path / "picture.png").exists()
