@@ -24,7 +24,7 @@ FOLDED = (  # of a way's own fields, those that few need
 )
 ABOUT = {
     "image_lora": "Image LoRA: a few weights learn to draw the thing; a rare word calls it up",
-    "textual_inversion": "Textual inversion: a new word for what a model can nearly draw; the starter knows too few shapes",
+    "textual_inversion": "Textual inversion: one new word; the starter knows too few shapes for that",
 }
 
 
