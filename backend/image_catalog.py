@@ -8,7 +8,7 @@ from pathlib import Path
 from backend.catalog import HUB_ID, WEIGHTS, Catalog, Entry
 from backend.errors import BadInput, LabError, NotFound
 from backend.recipes.loading import hub_errors
-from backend.starter import IMAGE_ID
+from backend.starter import IMAGE_ID, MODEL_ID
 from backend.store import Store
 
 _INDEX = "model_index.json"
@@ -54,6 +54,11 @@ class ImageCatalog:
         name = name.strip() or IMAGE_ID
         if name == IMAGE_ID:
             return name
+        if name == MODEL_ID:
+            raise BadInput(
+                f"{name} writes text; it draws nothing.", f"Choose a text-to-image model such as {IMAGE_ID}.",
+                "model.wrong_task",
+            )  # fmt: skip
         if run := self._catalog.run(name, owner):
             if not (run.folder / "model" / _INDEX).exists():
                 raise NotFound(

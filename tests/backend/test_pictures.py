@@ -21,6 +21,7 @@ from backend.errors import BadInput, LabError, NotFound
 from backend.jobs import Job
 from backend.lab import Lab
 from backend.settings import Settings
+from backend.starter import MODEL_ID
 from tests import tiny_images
 
 
@@ -142,6 +143,8 @@ def test_names_are_checked_before_anything_is_loaded(lab: Lab) -> None:
         with pytest.raises(LabError) as caught:
             drawn(lab, "ann", model=name)
         assert caught.value.code.startswith(code)
+    with pytest.raises(BadInput, match="writes text"):
+        drawn(lab, "ann", model=MODEL_ID)
     with pytest.raises(BadInput, match="count is 100"):
         drawn(lab, "ann", count=100)
     with pytest.raises(BadInput, match="no setting 'stepps'; did you mean 'steps'"):
