@@ -101,7 +101,7 @@ def trouble(report: Report, bad_rows: str, same_rows: str) -> BadData | None:
         one = next(iter(report.wrong.values()))
         many = sum(each.count for each in report.wrong.values())
         return BadData(
-            f"{many} of {report.rows} pictures can't be used. Picture {one.rows[0]}: {one.said}",
+            f"{many} of {report.rows} pictures can't be used. {one.said}",
             "Mend them, or have such pictures left out (bad_rows: drop).",
             "data.wrong",
         )
@@ -127,16 +127,20 @@ def checked(
     from backend.tables.pages import whole
 
     name = next(column.name for column in found.columns if column.kind == "image")
+    called = [column.name for column in found.columns if column.name == "file_name"]
+    wanted = [name, *([captions] if captions else []), *(one for one in called if one != captions)]
     seen: set[bytes] = set()
     total = min(most, found.rows) if most else found.rows
     for start in range(0, total, _CHUNK):
         numbers = range(start, min(start + _CHUNK, total))
-        for number, row in zip(numbers, whole(found, numbers, [name, *([captions] if captions else [])]), strict=True):
+        for number, row in zip(numbers, whole(found, numbers, wanted), strict=True):
+            told = dict(zip(wanted, row, strict=True))
             report.rows += 1
             try:
-                image, changes = _opened((row[0] or {}).get("bytes"))
+                image, changes = _opened((told[name] or {}).get("bytes"))
             except Wrong as wrong:
-                report.wrong.setdefault(wrong.rule, Finding(wrong.rule)).add(number + 1, wrong.said)
+                which = f"Picture {number + 1}, {told[called[0]]}" if called else f"Picture {number + 1}"
+                report.wrong.setdefault(wrong.rule, Finding(wrong.rule)).add(number + 1, f"{which}: {wrong.said}")
                 continue
             if min(image.size) < side:
                 changes.append(f"smaller than {side} pixels, so it is enlarged and stays unsharp")
@@ -150,7 +154,7 @@ def checked(
                     continue
             seen.add(mark)
             report.good += 1
-            yield Picture(squared, str(row[1] or "").strip() if captions else "")
+            yield Picture(squared, str(told[captions] or "").strip() if captions else "")
 
 
 def _opened(data: bytes | None) -> tuple[Image, list[str]]:

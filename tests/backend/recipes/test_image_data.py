@@ -88,7 +88,9 @@ def test_every_kind_of_picture_is_named(zipped: Callable[[Given], Path], tmp_pat
 def test_a_huge_picture_is_not_opened(zipped: Callable[[Given], Path], tmp_path: Path) -> None:
     huge = encoded(Image.new("1", (9000, 9000)))
     found = image_data.look(str(zipped({"a.png": picture(), "b.png": huge})), tmp_path)
-    assert found["problem"]["message"].startswith("1 of 2 pictures can't be used. Picture 2: it has 9000×9000 pixels;")
+    assert found["problem"]["message"].startswith(
+        "1 of 2 pictures can't be used. Picture 2, b.png: it has 9000×9000 pixels;"
+    )
 
 
 @pytest.mark.parametrize(
