@@ -23,6 +23,7 @@ from backend.lab import Lab
 from backend.settings import Settings
 from backend.store import Store
 from backend.targets.fake import Fake
+from tests import localhub
 
 ROWS = [{"prompt": "Capital of Italy?", "base": "It is | Rome.", "answer": "Rome", "reference": "Rome"}]
 
@@ -247,3 +248,29 @@ def test_a_sweep_with_something_wrong_starts_nothing(lab: Lab, values: dict[str,
     with pytest.raises(BadInput, match=words):
         lab.outcomes.sweep("sft", {}, values, "ann", "fake")
     assert lab.runs("ann") == []
+
+
+def drew(run: Run) -> list[ev.Event]:
+    """A run that taught an image model."""
+    (run.folder / "adapter").mkdir(exist_ok=True)
+    (run.folder / "adapter" / "pytorch_lora_weights.safetensors").write_bytes(b"\0" * 100)
+    (run.folder / "samples" / "step-5").mkdir(parents=True, exist_ok=True)
+    (run.folder / "samples" / "step-5" / "1-0.png").write_bytes(b"a picture")
+    made = ev.Produced(kind="image_lora", name="adapter", file="adapter", step=5)
+    return [ev.Started(), made, ev.Finished(values={"steps": 5})]
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")
+def test_an_image_lora_is_pushed_as_diffusers_reads_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.targets["fake"].script = drew  # type: ignore[attr-defined]
+    run = lab.launch("image_lora", {"num_validation_images": 1}, "ann", "fake").id
+    with localhub.serving() as there:
+        localhub.here(monkeypatch, there.url)
+        lab.outcomes.push(run, "ann", "ann/pip", localhub.ANN)
+        sent = there.repositories["models", "ann/pip"].files
+    assert {"pytorch_lora_weights.safetensors", "pictures/1-0.png", "README.md", "train.py", "train.ipynb"} <= set(sent)
+    card = sent["README.md"].decode()
+    assert "library_name: diffusers" in card
+    assert "instance_prompt: a sks figure" in card
+    assert "url: pictures/1-0.png" in card
+    assert "pictures/pipeline of Atelier" in sent["train.ipynb"].decode()
