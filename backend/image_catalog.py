@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from backend.catalog import HUB_ID, WEIGHTS, Catalog, Entry
+from backend.engines.pipeline_files import pickled
 from backend.errors import BadInput, LabError, NotFound
 from backend.recipes.loading import hub_errors
 from backend.starter import IMAGE_ID, MODEL_ID
@@ -145,6 +146,10 @@ class ImageCatalog:
     def _folder(self, place: Path, name: str) -> Path:
         if place.suffix == ".safetensors" and place.is_file():
             return place
+        if not place.exists():
+            raise NotFound(f"There is no {name[:120]!r}.", "Check its spelling, or choose one from the list.")
+        if place.is_file():
+            raise pickled(place.name)
         if not (place / _INDEX).exists():
             raise NotFound(
                 f"{name[:120]!r} is not a diffusers pipeline: it has no {_INDEX}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,6 +188,15 @@ def _control_net(loaded: Loaded, request: ImageParams) -> Any:
     family = family or ("SD3" if "StableDiffusion3" in type(loaded.pipeline).__name__ else "")
     kind = getattr(diffusers, f"{family}ControlNetModel")
     with reading(shown):
+        theirs = json.loads((folder / "config.json").read_text()).get("_class_name")
+    if theirs and theirs != kind.__name__:
+        raise BadInput(
+            f"{shown} is a {theirs}, and {type(loaded.pipeline).__name__} takes a {kind.__name__}: it was made for "
+            "another family.",
+            "Choose a ControlNet of this model's family.",
+            "control.misfit",
+        )
+    with reading(shown):
         net = kind.from_pretrained(folder, dtype=loaded.denoiser.dtype, use_safetensors=True, local_files_only=True)
     size = getattr(loaded.denoiser.config, "cross_attention_dim", None)
     theirs = getattr(net.config, "cross_attention_dim", None)
@@ -211,8 +221,8 @@ def _guidance(
     if not request.negative_prompt:
         return given
     if "negative_prompt" not in allowed or loaded.embeds_guidance is True or guidance <= 1:
-        why = "with a guidance of 1 or less" if guidance <= 1 else "this model"
-        said.append(f"The negative prompt does nothing {why}" if guidance <= 1 else f"{why} takes no negative prompt")
+        why = " with a guidance of 1 or less" if guidance <= 1 else ""
+        said.append(f"The negative prompt does nothing{why}" if why else "This model takes no negative prompt")
         return given
     return given | {"negative_prompt": request.negative_prompt}
 

@@ -64,10 +64,21 @@ def announce(name: str, missing: int, say: Say) -> None:
 
 
 def head_of(path: Path) -> dict[str, Any]:
-    """What a safetensors file holds, from its head: {name: {dtype, shape, data_offsets}}."""
+    """What a safetensors file holds, from its head: {name: {dtype, shape, data_offsets}}.
+
+    Raises ValueError for one that is cut, or is none.
+    """
+    whole = path.stat().st_size
     with path.open("rb") as file:
-        head: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    head.pop("__metadata__", None)
+        size = int.from_bytes(file.read(8), "little")
+        try:
+            head: dict[str, Any] = json.loads(file.read(size)) if size <= whole else {"": None}
+            head.pop("__metadata__", None)
+            end = max((one["data_offsets"][1] for one in head.values()), default=0)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"{path.name} is no safetensors file, or only a part of one") from error
+    if 8 + size + end > whole:
+        raise ValueError(f"{path.name} is only a part of a safetensors file: {whole} of {8 + size + end} bytes")
     return head
 
 

@@ -138,7 +138,8 @@ def load(name: str, shelf: Shelf, say: Say = silent) -> Loaded:
     device = choose(find())
     precision = device.precision if device.device == "cuda" else "fp32"
     whole = place.is_dir()
-    parts = weights_of(place, 4 if precision == "fp32" else 2)
+    with reading(name):
+        parts = weights_of(place, 4 if precision == "fp32" else 2)
     need, largest, free = sum(parts), max(parts), free_memory() + shelf.idle_bytes()
     if device.device == "cpu" and need > free:
         precision, need = "bf16", need // 2  # slower where it is emulated, but it may fit
@@ -185,6 +186,12 @@ def _from_one_file(place: Path, dtype: Any) -> Any:
     from diffusers.loaders import single_file_utils
 
     infer: Any = single_file_utils.infer_diffusers_model_type
+    if any(".lora" in key or key.startswith("lora_") for key in head_of(place)):
+        raise BadInput(
+            f"{place.name} is a LoRA adapter and no model.",
+            "Choose it as the adapter, and as the model the one that it was made for.",
+            "model.wrong_task",
+        )
     kind = infer({key: torch.empty(one["shape"], device="meta") for key, one in head_of(place).items()})
     about = described(place, single_file_utils.DIFFUSERS_DEFAULT_PIPELINE_PATHS[kind]["pretrained_model_name_or_path"])
     family = getattr(diffusers, json.loads((about / INDEX).read_text())["_class_name"])

@@ -235,6 +235,10 @@ def _sentence(model: type[BaseModel], error: ErrorDetails) -> str:
             return f"{name} is {value}; use {rules['expected'].replace(chr(39), '')}."
         case "bool_parsing" | "bool_type":
             return f"{name} is {value}; use true or false."
+        case "too_long":
+            return f"{name} has {rules['actual_length']}; use at most {rules['max_length']}."
+        case "string_too_long":
+            return f"{name} has {len(error['input']):,} characters; use at most {rules['max_length']:,}."
         case "string_type":
             return f"{name} is {value}; it must be text."
         case "model_type" | "dict_type" | "model_attributes_type":

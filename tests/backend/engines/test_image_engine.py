@@ -334,6 +334,8 @@ def test_a_control_net_leads_by_its_scale(draw: Draw, photo: Path, tmp_path: Pat
         ({"steps": 0}, r"steps is 0; use at least 1"),
         ({"steps": 10_000}, r"steps is 10000; use at most 200"),
         ({"count": 100}, r"count is 100; use at most 8"),
+        ({"adapters": [{"name": "a/b"}] * 6}, r"adapters has 6; use at most 5."),
+        ({"prompt": "a" * 10_001}, r"prompt has 10,001 characters; use at most 10,000."),
         ({"prompt": "  "}, r"write what to draw"),
         ({"scheduler": "magic"}, r"use one of ddim"),
         ({"mask": "x.png"}, r"A mask was given without a picture"),
@@ -408,6 +410,25 @@ def test_a_checkpoint_in_one_file_draws_the_same_as_its_folder(
     assert apart(draw(model=str(file)), draw(model=str(folder))) < 0.01
 
 
+def test_what_of_a_file_is_wrong_is_said(draw: Draw, tmp_path: Path, tiny_image: Path, photo: Path, lora: Path) -> None:
+    (tmp_path / "no.safetensors").write_bytes(b"nonsense" * 9)
+    with pytest.raises(BadInput, match=r"no.safetensors is no safetensors file, or only a part"):
+        draw(model=str(tmp_path / "no.safetensors"))
+    with pytest.raises(BadInput, match=r"is a LoRA adapter and no model"):
+        draw(model=str(lora / "pytorch_lora_weights.safetensors"))
+    for kept in (5000, -100):
+        folder = tmp_path / f"cut{kept}"
+        shutil.copytree(tiny_image, folder)
+        [file] = (folder / "unet").glob("*.safetensors")
+        file.write_bytes(file.read_bytes()[:kept])
+        with pytest.raises(BadInput, match=r"diffusers can't load .*cut.* part of"):
+            draw(model=str(folder))
+    net = tiny_images.tiny_control(tmp_path / "control", tiny_image)
+    flux = {"model": str(tiny_images.tiny_flux(tmp_path / "flux")), "width": 32, "height": 32}
+    with pytest.raises(BadInput, match=r"is a ControlNetModel, and FluxPipeline takes a FluxControlNetModel"):
+        draw(**flux, control_model=str(net), control_image=str(photo))
+
+
 # -- other families ---------------------------------------------------------------------------------------------
 
 
@@ -420,7 +441,7 @@ def test_a_flow_matching_model_draws_with_its_own_guidance(
     assert plain.shape == (32, 32, 3)
     assert apart(plain, draw(**flux, guidance=9)) > 0
     told = said(ask(**flux, guidance=3, negative_prompt="moon"))
-    assert ("takes no negative prompt" in told) == embeds
+    assert ("This model takes no negative prompt" in told) == embeds
     assert draw(**flux, image=str(photo)).shape == (32, 32, 3)
     for scheduler in ("euler", "lcm"):
         assert draw(**flux, scheduler=scheduler).shape == plain.shape
