@@ -147,7 +147,9 @@ class ImageCatalog:
         if place.suffix == ".safetensors" and place.is_file():
             return place
         if not place.exists():
-            raise NotFound(f"There is no {name[:120]!r}.", "Check its spelling, or choose one from the list.")
+            raise NotFound(
+                f"There is no {name[:120]!r}.", "Check its spelling, or choose one from the list.", "model.unknown"
+            )
         if place.is_file():
             raise pickled(place.name)
         if not (place / _INDEX).exists():

@@ -35,6 +35,10 @@ def folder_of(name: str, say: Say = silent) -> Path:
     index = _index(place / INDEX, name)
     if not any(held for part in index if (held := sorted((place / part).glob("*.safetensors")))):
         raise pickled(name)
+    if gone := [part for part in index if not (place / part).is_dir()]:
+        raise BadInput(
+            f"{name} lacks what its {INDEX} names: {', '.join(gone)}.", "Save or download it again.", "model.invalid"
+        )
     return place
 
 

@@ -220,18 +220,20 @@ class Worker:
             return
         self._tell_turns()
         ended, answer = True, self._open.get(id)
+        last: Work | None = None  # said when the turn is over, so that who asks again then is not told to wait
         try:
             while answer is not None and id in self._open:
                 event = next(answer)
                 if isinstance(event, ev.Wrote):  # others may come first
                     ended = False
                     return
-                if event.ends and self._open.pop(id, None) is None:
-                    break
-                self._out.say(id, event)
+                if not event.ends:
+                    self._out.say(id, event)
+                elif self._open.pop(id, None) is not None:
+                    last = partial(self._out.say, id, event)
         except Exception as error:
             if self._open.pop(id, None) is not None:
-                self._out.fail(id, error)
+                last = partial(self._out.fail, id, error)
         finally:
             ended = ended or id not in self._open
             if ended and answer is not None:
@@ -240,6 +242,8 @@ class Worker:
             if not ended:
                 self._drawing.submit(self._draw)
             self._tell_turns()
+            if last:
+                last()
 
     def _tell_turns(self) -> None:
         """Tell who waits to draw where they stand."""

@@ -423,6 +423,9 @@ def test_what_of_a_file_is_wrong_is_said(draw: Draw, tmp_path: Path, tiny_image:
         file.write_bytes(file.read_bytes()[:kept])
         with pytest.raises(BadInput, match=r"diffusers can't load .*cut.* part of"):
             draw(model=str(folder))
+    shutil.copytree(tiny_image, tmp_path / "half", ignore=shutil.ignore_patterns("unet"))
+    with pytest.raises(BadInput, match=r"half lacks what its model_index.json names: unet"):
+        draw(model=str(tmp_path / "half"))
     net = tiny_images.tiny_control(tmp_path / "control", tiny_image)
     flux = {"model": str(tiny_images.tiny_flux(tmp_path / "flux")), "width": 32, "height": 32}
     with pytest.raises(BadInput, match=r"is a ControlNetModel, and FluxPipeline takes a FluxControlNetModel"):
