@@ -24,7 +24,7 @@ FOLDED = (  # of a way's own fields, those that few need
 )
 ABOUT = {
     "image_lora": "Image LoRA: a few weights learn to draw the thing; a rare word calls it up",
-    "textual_inversion": "Textual inversion: one new word; the starter knows too few shapes for that",
+    "textual_inversion": "Textual inversion: one new word is learned, for larger models: the starter hardly learns so",
 }
 
 
