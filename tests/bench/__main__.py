@@ -29,6 +29,7 @@ BENCHES = (
     "hub",
     "together",
     "images",
+    "taught",
 )
 HEAD = ("what", "figure", "against", "ratio", "requirement", "")
 
