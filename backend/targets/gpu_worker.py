@@ -54,6 +54,16 @@ def _engines() -> dict[str, Any]:
     return {"text": (engine, ChatParams), "complete": (engine, CompleteParams), "image": (image, ImageParams)}
 
 
+@cache
+def _settled() -> None:
+    """Have torch replace its pool of threads, which a fork leaves broken, while one thread alone can meet it.
+
+    Else the first two that load weights at once can: "Invalid thread pool!", if the server had computed before.
+    """
+    torch: Any = importlib.import_module("torch")
+    torch.set_num_threads(torch.get_num_threads())
+
+
 def _with_blocks(pipeline: Any, say: Callable[[str], None]) -> None:
     """Have a transformer's blocks as they were compiled ahead of time for this GPU, where there are such.
 
@@ -78,6 +88,7 @@ def _with_blocks(pipeline: Any, say: Callable[[str], None]) -> None:
 @spaces.GPU(duration=_declared)  # type: ignore[untyped-decorator]
 def _answer(engine: str, params: dict[str, Any], seconds: int) -> Generator[ev.Event, None, None]:
     """One answer; closing it stops within a step."""
+    _settled()
     try:
         from backend.recipes.params import check  # noqa: PLC0415
 
@@ -99,6 +110,7 @@ def one_slice(home: str, run_id: str, save: float | None, seconds: int) -> Gener
     """One slice of a run. Yields once when the GPU is there, and once when the slice is over."""
     began = time.time()
     yield "granted"
+    _settled()
     run = Store(Path(home)).run(run_id)
     os.environ["ATELIER_UNTIL"] = str(deadline(began, seconds, save))
     os.environ["ATELIER_MEMORY_LIMIT"] = ""  # of this machine, not of the GPU's
