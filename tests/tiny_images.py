@@ -187,7 +187,7 @@ def long_reader(width: int) -> tuple[Any, Any]:
 def tiny_flux(folder: Path, embeds: bool = True) -> Path:
     """Write a FluxPipeline that draws 32×32 pixels to `folder`; `embeds`: whether its transformer is told guidance."""
     import torch
-    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 
     words = tokenizer()
     with torch.random.fork_rng():
@@ -196,17 +196,24 @@ def tiny_flux(folder: Path, embeds: bool = True) -> Path:
             in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
             joint_attention_dim=16, pooled_projection_dim=16, axes_dims_rope=(4, 4, 8), guidance_embeds=embeds,
         )  # fmt: skip
-        pixels = AutoencoderKL(
-            latent_channels=4, block_out_channels=(8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3, norm_num_groups=4, use_quant_conv=False,
-            use_post_quant_conv=False, shift_factor=0.1, sample_size=32,
-        )  # fmt: skip
+        pixels = shifted_autoencoder()
         long, t5 = long_reader(16)
     FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(), vae=pixels, text_encoder=text_encoder(words), tokenizer=words,
         text_encoder_2=t5, tokenizer_2=long, transformer=denoiser,
     ).save_pretrained(folder)  # fmt: skip
     return folder
+
+
+def shifted_autoencoder() -> Any:
+    """Of the form that models of flow matching have: no convolutions around the latents, whose mean is shifted."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        latent_channels=4, block_out_channels=(8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3, norm_num_groups=4, use_quant_conv=False,
+        use_post_quant_conv=False, shift_factor=0.1, sample_size=32,
+    )  # fmt: skip
 
 
 def tiny_xl(folder: Path) -> Path:
@@ -238,7 +245,6 @@ def tiny_sd3(folder: Path) -> Path:
     """Write a StableDiffusion3Pipeline that draws 32×32 pixels to `folder`: three text encoders."""
     import torch
     from diffusers import (
-        AutoencoderKL,
         FlowMatchEulerDiscreteScheduler,
         SD3Transformer2DModel,
         StableDiffusion3Pipeline,
@@ -254,11 +260,7 @@ def tiny_sd3(folder: Path) -> Path:
             sample_size=8, patch_size=1, in_channels=4, out_channels=4, num_layers=1, attention_head_dim=8,
             num_attention_heads=4, caption_projection_dim=32, joint_attention_dim=32, pooled_projection_dim=32,
         )  # fmt: skip
-        pixels = AutoencoderKL(
-            latent_channels=4, block_out_channels=(8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3, norm_num_groups=4, use_quant_conv=False,
-            use_post_quant_conv=False, shift_factor=0.1, sample_size=32,
-        )  # fmt: skip
+        pixels = shifted_autoencoder()
     StableDiffusion3Pipeline(
         transformer=denoiser, scheduler=FlowMatchEulerDiscreteScheduler(), vae=pixels, text_encoder=first,
         tokenizer=words, text_encoder_2=second, tokenizer_2=words, text_encoder_3=t5, tokenizer_3=long,

@@ -16,10 +16,9 @@ from ui.toasts import silently, toasts
 from ui.visitor import owner
 
 VARIED = 0.55  # strength of a variation
-ENLARGED: dict[
-    str, dict[str, Any]
-] = {  # how a picture that was enlarged is drawn anew: by the starter, and by all others
-    # It knows 64 × 64 alone: with more noise than this, or told what to draw, it draws that again in each part.
+# How a picture that was enlarged is drawn anew: by the starter, and by all others. The starter knows 64 × 64 alone:
+# with more noise than this, or told what to draw, it draws that again in each part.
+ENLARGED: dict[str, dict[str, Any]] = {
     STARTER: {"steps": 20, "strength": 0.06, "guidance": 1.0, "negative_prompt": ""},
     "": {"strength": 0.3},
 }
